@@ -1,0 +1,208 @@
+// One vector of floats as wide as the instruction set, by GCC vector extensions, so that a kernel is
+// written once for all of them. W lanes: 16 (AVX-512), 8 (AVX2), 4 (baseline).
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "cpu.h"
+
+namespace graft::GRAFT_ISA {
+
+#if defined(__AVX512F__)
+constexpr int W = 16;
+#elif defined(__AVX2__)
+constexpr int W = 8;
+#else
+constexpr int W = 4;
+#endif
+
+typedef float vf __attribute__((vector_size(W * sizeof(float))));
+typedef int32_t vi __attribute__((vector_size(W * sizeof(int32_t))));
+typedef uint32_t vu __attribute__((vector_size(W * sizeof(uint32_t))));
+typedef uint16_t vh __attribute__((vector_size(W * sizeof(uint16_t))));
+
+// A bfloat16 in memory.
+struct bf16 {
+  uint16_t bits;
+};
+
+static inline vf splat(float x) { return x - vf{}; }
+static inline vf zero() { return vf{}; }
+static inline vi splat_int(int32_t x) { return x - vi{}; }
+
+static inline vf fma(vf a, vf b, vf c) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__)
+  return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+  return a * b + c;
+#endif
+}
+
+static inline vf max(vf a, vf b) { return a > b ? a : b; }
+static inline vf min(vf a, vf b) { return a < b ? a : b; }
+
+static inline vf sqrt(vf x) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_sqrt_ps((__m512)x);
+#elif defined(__AVX2__)
+  return (vf)_mm256_sqrt_ps((__m256)x);
+#else
+  for (int i = 0; i < W; ++i) x[i] = std::sqrt(x[i]);
+  return x;
+#endif
+}
+
+static inline vi bits_of(vf x) {
+  vi y;
+  std::memcpy(&y, &x, sizeof y);
+  return y;
+}
+static inline vf float_of(vi x) {
+  vf y;
+  std::memcpy(&y, &x, sizeof y);
+  return y;
+}
+
+// ---- float32 <-> bfloat16 -----------------------------------------------------------------------
+
+static inline float to_float(bf16 x) {
+  const uint32_t bits = uint32_t{x.bits} << 16;
+  float y;
+  std::memcpy(&y, &bits, sizeof y);
+  return y;
+}
+static inline float to_float(float x) { return x; }
+
+// Round to nearest even; a NaN stays one (its payload may vanish in the cut, so it is made quiet).
+static inline bf16 to_bf16(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return {static_cast<uint16_t>((bits >> 16) | 0x40u)};
+  bits += 0x7FFFu + ((bits >> 16) & 1u);
+  return {static_cast<uint16_t>(bits >> 16)};
+}
+static inline void assign(float* to, float x) { *to = x; }
+static inline void assign(bf16* to, float x) { *to = to_bf16(x); }
+
+static inline vh round_to_bf16(vf x) {
+  const vi bits = bits_of(x);
+  vu rounded = (vu)bits;
+  rounded += 0x7FFFu + ((rounded >> 16) & 1u);
+  const vi is_nan = (bits & 0x7FFFFFFF) > 0x7F800000;
+  rounded = is_nan ? ((vu)bits | 0x400000u) : rounded;
+  return __builtin_convertvector(rounded >> 16, vh);
+}
+
+// ---- memory: W elements, or the first n (0 <= n <= W; the rest reads as 0) ------------------------
+
+static inline vf load(const float* p) {
+  vf x;
+  std::memcpy(&x, p, sizeof x);
+  return x;
+}
+static inline vf load(const bf16* p) {
+  vh h;
+  std::memcpy(&h, p, sizeof h);
+  return float_of((vi)(__builtin_convertvector(h, vu) << 16));
+}
+static inline void store(float* p, vf x) { std::memcpy(p, &x, sizeof x); }
+static inline void store(bf16* p, vf x) {
+  const vh h = round_to_bf16(x);
+  std::memcpy(p, &h, sizeof h);
+}
+
+#if defined(__AVX2__) && !defined(__AVX512F__)
+static inline __m256i tail_mask(int n) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane);
+}
+#endif
+
+static inline vf load(const float* p, int n) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1u), p);
+#elif defined(__AVX2__)
+  return (vf)_mm256_maskload_ps(p, tail_mask(n));
+#else
+  vf x{};
+  std::memcpy(&x, p, static_cast<size_t>(n) * sizeof(float));
+  return x;
+#endif
+}
+static inline void store(float* p, vf x, int n) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1u), (__m512)x);
+#elif defined(__AVX2__)
+  _mm256_maskstore_ps(p, tail_mask(n), (__m256)x);
+#else
+  std::memcpy(p, &x, static_cast<size_t>(n) * sizeof(float));
+#endif
+}
+static inline vf load(const bf16* p, int n) {
+  vh h{};
+  std::memcpy(&h, p, static_cast<size_t>(n) * sizeof(bf16));
+  return float_of((vi)(__builtin_convertvector(h, vu) << 16));
+}
+static inline void store(bf16* p, vf x, int n) {
+  const vh h = round_to_bf16(x);
+  std::memcpy(p, &h, static_cast<size_t>(n) * sizeof(bf16));
+}
+
+// ---- reductions: a fixed tree, so the result does not depend on anything but the lanes ------------
+
+static inline float sum_lanes(vf x) {
+  float lanes[W];
+  store(lanes, x);
+  for (int half = W / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  return lanes[0];
+}
+static inline float max_lanes(vf x) {
+  float lanes[W];
+  store(lanes, x);
+  for (int half = W / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
+  return lanes[0];
+}
+
+// ---- exp ------------------------------------------------------------------------------------------
+// e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln 2 / 2 (Cody & Waite's two-part ln 2), e^r by its
+// Taylor polynomial of degree 7, whose remainder there is below 2^-27. Below -87.33 the result is 0
+// (no subnormals), above 88.72 +inf; NaN stays NaN.
+static inline vf exp(vf x) {
+  const vf low = splat(-87.33f);
+  const vf high = splat(88.72283f);
+  const vf clamped = min(max(x, low), high);
+  const vf shifter = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  const vf shifted = fma(clamped, splat(1.44269504f), shifter);
+  const vf n = shifted - shifter;
+  vf r = fma(n, splat(-0.693145752f), clamped);
+  r = fma(n, splat(-1.42860677e-6f), r);
+  vf p = splat(1.98412698e-4f);
+  p = fma(p, r, splat(1.38888889e-3f));
+  p = fma(p, r, splat(8.33333333e-3f));
+  p = fma(p, r, splat(4.16666667e-2f));
+  p = fma(p, r, splat(1.66666667e-1f));
+  p = fma(p, r, splat(0.5f));
+  p = fma(p, r, splat(1.0f));
+  p = fma(p, r, splat(1.0f));
+  // 2^n in two factors: n may be 128, which one exponent field cannot hold.
+  const vi whole = bits_of(shifted) - 0x4B400000;
+  const vi half = whole >> 1;
+  const vf scale1 = float_of((half + 127) << 23);
+  const vf scale2 = float_of((whole - half + 127) << 23);
+  vf y = p * scale1 * scale2;
+  y = x < low ? zero() : y;
+  y = x > high ? splat(INFINITY) : y;
+  return x == x ? y : x;
+}
+
+}  // namespace graft::GRAFT_ISA
