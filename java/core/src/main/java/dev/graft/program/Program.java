@@ -1,0 +1,217 @@
+package dev.graft.program;
+
+import dev.graft.runtime.DType;
+import dev.graft.runtime.Device;
+import dev.graft.runtime.Tensor;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.IdentityHashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * A step recorded as a list of prepared calls. Life: record through {@link Ops}, {@link #seal} (lays
+ * out the activations by lifetime and binds every call), then {@link #run} any number of times.
+ *
+ * <p>Running allocates nothing on the Java heap and does not synchronise.
+ */
+public final class Program implements AutoCloseable {
+  private static final long ALIGNMENT = 256;
+
+  private static final class Activation {
+    final Tensor tensor;
+    int first = Integer.MAX_VALUE;
+    int last = -1;
+    boolean keep;
+    long offset;
+
+    Activation(Tensor tensor) {
+      this.tensor = tensor;
+    }
+
+    boolean overlaps(Activation other) {
+      return keep || other.keep || (first <= other.last && other.first <= last);
+    }
+
+    long end() {
+      return offset + (tensor.byteSize() + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    }
+  }
+
+  private final String name;
+  private final ActivationArena arena;
+  private final List<Call> recorded = new ArrayList<>();
+  private final Map<Tensor, Activation> activations = new IdentityHashMap<>();
+  private Call[] calls;
+  private long bytes;
+  private boolean closed;
+
+  /** An empty program whose activations will live in {@code arena}. */
+  public Program(String name, ActivationArena arena) {
+    this.name = name;
+    this.arena = arena;
+  }
+
+  public String name() {
+    return name;
+  }
+
+  public Device device() {
+    return arena.device();
+  }
+
+  /** An activation: it has memory from its first to its last use in this program. */
+  public Tensor activation(String tensorName, DType dtype, long... shape) {
+    requireRecording();
+    Tensor tensor = new Tensor(tensorName, dtype, shape);
+    activations.put(tensor, new Activation(tensor));
+    return tensor;
+  }
+
+  /** Keeps an activation's memory for itself, so that it can be read or written between runs. */
+  public Tensor keep(Tensor tensor) {
+    requireRecording();
+    Activation activation = activations.get(tensor.root());
+    if (activation == null) {
+      throw new IllegalArgumentException(tensor + " is not an activation of program " + name);
+    }
+    activation.keep = true;
+    return tensor;
+  }
+
+  /** Adds a call that touches these tensors (nulls are skipped). */
+  void record(Call call, Tensor... touched) {
+    requireRecording();
+    int index = recorded.size();
+    recorded.add(call);
+    for (Tensor tensor : touched) {
+      Activation activation = tensor == null ? null : activations.get(tensor.root());
+      if (activation != null) {
+        activation.first = Math.min(activation.first, index);
+        activation.last = Math.max(activation.last, index);
+      }
+    }
+  }
+
+  /** Ends the recording: lays out the activations and binds the calls. */
+  public Program seal() {
+    requireRecording();
+    layOut();
+    calls = recorded.toArray(new Call[0]);
+    arena.add(this, bytes);
+    return this;
+  }
+
+  /**
+   * Greedy by size: the largest activation first, each at the lowest offset that is free during its
+   * whole life.
+   */
+  private void layOut() {
+    List<Activation> order = new ArrayList<>();
+    for (Activation activation : activations.values()) {
+      if (activation.last >= 0 || activation.keep) {
+        order.add(activation);
+      }
+    }
+    order.sort(
+        Comparator.comparingLong((Activation a) -> -a.tensor.byteSize())
+            .thenComparingInt(a -> a.first)
+            .thenComparing(a -> a.tensor.name()));
+    List<Activation> placed = new ArrayList<>();
+    for (Activation activation : order) {
+      Activation[] living =
+          placed.stream()
+              .filter(activation::overlaps)
+              .sorted(Comparator.comparingLong(a -> a.offset))
+              .toArray(Activation[]::new);
+      activation.offset = 0;
+      for (Activation other : living) {
+        if (activation.end() <= other.offset) {
+          break;
+        }
+        activation.offset = Math.max(activation.offset, other.end());
+      }
+      placed.add(activation);
+      bytes = Math.max(bytes, activation.end());
+    }
+  }
+
+  void bind() {
+    for (Activation activation : activations.values()) {
+      if (activation.last >= 0 || activation.keep) {
+        activation.tensor.place(arena.arena(), arena.address() + activation.offset);
+      }
+    }
+    for (Call call : calls) {
+      call.bind();
+    }
+  }
+
+  /** Bytes of activations, lifetimes shared. */
+  public long activationBytes() {
+    return bytes;
+  }
+
+  /** Number of native calls a run makes. */
+  public int size() {
+    return calls.length;
+  }
+
+  /** Runs every call in order. */
+  public void run() {
+    requireRunnable();
+    Call[] list = calls;
+    for (int i = 0; i < list.length; i++) {
+      list[i].run();
+    }
+  }
+
+  /**
+   * Runs with a clock around each call.
+   *
+   * @return nanoseconds summed by call name, in order of first appearance
+   */
+  public Map<String, Long> profile() {
+    requireRunnable();
+    Map<String, Long> nanos = new LinkedHashMap<>();
+    for (Call call : calls) {
+      long start = System.nanoTime();
+      call.run();
+      nanos.merge(call.name(), System.nanoTime() - start, Long::sum);
+    }
+    return nanos;
+  }
+
+  private void requireRunnable() {
+    if (calls == null || closed) {
+      throw new IllegalStateException(
+          "program " + name + (closed ? " was closed" : " is not sealed"));
+    }
+    arena.arena().requireOpen();
+  }
+
+  private void requireRecording() {
+    if (calls != null) {
+      throw new IllegalStateException("program " + name + " is sealed");
+    }
+  }
+
+  /** Frees the prepared calls; tensors stay their owners'. */
+  @Override
+  public void close() {
+    if (!closed) {
+      closed = true;
+      arena.remove(this);
+      recorded.forEach(Call::close);
+    }
+  }
+
+  @Override
+  public String toString() {
+    return String.format(
+        "program %s: %d calls, %,d bytes of activations %s",
+        name, recorded.size(), bytes, Arrays.toString(new Object[] {arena.device().name()}));
+  }
+}

@@ -1,0 +1,79 @@
+package dev.graft.runtime;
+
+import dev.graft.bindings.Status;
+import dev.graft.bindings.global.graft;
+import java.util.ArrayList;
+import java.util.List;
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.javacpp.PointerPointer;
+
+/**
+ * The one owner of a group of native allocations with one lifetime (parameters, gradients, optimizer
+ * state, activations, scratch). Closing it frees them all.
+ */
+public final class Arena extends NativeOwner {
+  private final Device device;
+  private final String name;
+  private final List<Pointer> blocks = new ArrayList<>();
+  private long bytes;
+
+  /** An empty arena on {@code device}; {@code name} appears in messages. */
+  public Arena(Device device, String name) {
+    this.device = device;
+    this.name = name;
+  }
+
+  /** The device the memory is on. */
+  public Device device() {
+    return device;
+  }
+
+  /** Bytes allocated so far. */
+  public long bytes() {
+    return bytes;
+  }
+
+  /** A tensor of zeros. */
+  public Tensor zeros(String tensorName, DType dtype, long... shape) {
+    Tensor tensor = new Tensor(tensorName, dtype, shape);
+    tensor.place(this, allocate(tensor.byteSize(), tensorName));
+    return tensor;
+  }
+
+  /** The address of {@code size} zeroed bytes; 0 for none. */
+  public synchronized long allocate(long size, String what) {
+    requireOpen();
+    if (size == 0) {
+      return 0;
+    }
+    try (PointerPointer<Pointer> out = new PointerPointer<>(1)) {
+      try {
+        Status.check(graft.graft_malloc(device.context(), size, out));
+      } catch (RuntimeException e) {
+        throw new IllegalStateException(
+            String.format(
+                "%s: no memory for %s: %,d bytes asked for, %,d bytes held",
+                description(), what, size, bytes),
+            e);
+      }
+      Pointer block = out.get();
+      blocks.add(block);
+      bytes += size;
+      Status.check(graft.graft_memset(device.context(), block, 0, size));
+      return block.address();
+    }
+  }
+
+  @Override
+  protected void release() {
+    for (Pointer block : blocks) {
+      graft.graft_free(device.context(), block);
+    }
+    blocks.clear();
+  }
+
+  @Override
+  protected String description() {
+    return "arena " + name;
+  }
+}

@@ -1,0 +1,46 @@
+package dev.graft.runtime;
+
+import dev.graft.bindings.global.graft;
+
+/** Element types of tensors. */
+public enum DType {
+  FLOAT32(graft.GRAFT_FLOAT32, 4),
+  BFLOAT16(graft.GRAFT_BFLOAT16, 2),
+  INT32(graft.GRAFT_INT32, 4);
+
+  private final int code;
+  private final int bytes;
+
+  DType(int code, int bytes) {
+    this.code = code;
+    this.bytes = bytes;
+  }
+
+  /** The constant of graft.h. */
+  public int code() {
+    return code;
+  }
+
+  /** Bytes of one element. */
+  public int bytes() {
+    return bytes;
+  }
+
+  /** {@code "fp32"} or {@code "bf16"}, as users write them. */
+  public static DType parse(String name) {
+    return switch (name) {
+      case "fp32", "float32" -> FLOAT32;
+      case "bf16", "bfloat16" -> BFLOAT16;
+      default -> throw new IllegalArgumentException("dtype: expected fp32 or bf16, got " + name);
+    };
+  }
+
+  /** The short name users read. */
+  public String label() {
+    return switch (this) {
+      case FLOAT32 -> "fp32";
+      case BFLOAT16 -> "bf16";
+      case INT32 -> "int32";
+    };
+  }
+}

@@ -1,0 +1,232 @@
+package dev.graft.runtime;
+
+import java.util.Arrays;
+import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.javacpp.IntPointer;
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.javacpp.ShortPointer;
+
+/**
+ * A light view of native memory: address, dtype, shape; row-major and contiguous. Its arena owns the
+ * memory. An activation of a program gets its address when the program is laid out.
+ */
+public final class Tensor {
+  private final String name;
+  private final DType dtype;
+  private final long[] shape;
+  private final Tensor base;
+  private final long byteOffset;
+  private Arena arena;
+  private long address;
+  private IntPointer ints;
+  private FloatPointer floats;
+  private ShortPointer shorts;
+
+  /** A tensor without memory yet: see {@link #place}. */
+  public Tensor(String name, DType dtype, long... shape) {
+    this(name, dtype, shape, null, 0);
+  }
+
+  private Tensor(String name, DType dtype, long[] shape, Tensor base, long byteOffset) {
+    long count = 1;
+    for (long size : shape) {
+      if (size < 0) {
+        throw new IllegalArgumentException(name + ": negative size in " + Arrays.toString(shape));
+      }
+      count = Math.multiplyExact(count, size);
+    }
+    Math.multiplyExact(count, dtype.bytes());
+    this.name = name;
+    this.dtype = dtype;
+    this.shape = shape.clone();
+    this.base = base;
+    this.byteOffset = byteOffset;
+  }
+
+  /** Gives the tensor its memory (arenas and program layouts do). */
+  public void place(Arena owner, long at) {
+    if (base != null) {
+      throw new IllegalStateException(name + " is a view and lies where its base lies");
+    }
+    this.arena = owner;
+    this.address = at;
+    this.ints = null;
+    this.floats = null;
+    this.shorts = null;
+  }
+
+  /** A view of {@code count} elements from {@code offset}, shaped anew; it lives in this tensor. */
+  public Tensor view(long offset, long... newShape) {
+    Tensor view =
+        new Tensor(
+            name, dtype, newShape, root(), byteOffset + Math.multiplyExact(offset, dtype.bytes()));
+    if (offset < 0 || offset + view.count() > count()) {
+      throw new IllegalArgumentException(
+          String.format(
+              "%s: view of %d elements at %d is outside of %d elements",
+              name, view.count(), offset, count()));
+    }
+    return view;
+  }
+
+  /** The tensor whose memory this is: itself unless it is a view. */
+  public Tensor root() {
+    return base == null ? this : base;
+  }
+
+  public String name() {
+    return name;
+  }
+
+  public DType dtype() {
+    return dtype;
+  }
+
+  public long[] shape() {
+    return shape.clone();
+  }
+
+  /** Size of one axis; negative axes count from the last. */
+  public long size(int axis) {
+    return shape[axis < 0 ? shape.length + axis : axis];
+  }
+
+  /** Number of elements. */
+  public long count() {
+    long count = 1;
+    for (long size : shape) {
+      count *= size;
+    }
+    return count;
+  }
+
+  public long byteSize() {
+    return count() * dtype.bytes();
+  }
+
+  /**
+   * The address of the first element.
+   *
+   * @throws IllegalStateException if the memory was freed or not placed yet
+   */
+  public long address() {
+    Tensor owner = root();
+    if (owner.arena == null) {
+      throw new IllegalStateException("tensor " + name + " has no memory yet");
+    }
+    owner.arena.requireOpen();
+    return owner.address + byteOffset;
+  }
+
+  /** The address as untyped pointer. */
+  public Pointer pointer() {
+    return Address.of(address());
+  }
+
+  // Host access. On the CPU device memory is host memory; device tensors of other backends are
+  // copied by their runtime.
+
+  private IntPointer intPointer() {
+    require(DType.INT32);
+    long at = address();
+    if (ints == null || ints.address() != at) {
+      ints = new IntPointer(new Address(at)).capacity(count());
+    }
+    return ints;
+  }
+
+  private FloatPointer floatPointer() {
+    require(DType.FLOAT32);
+    long at = address();
+    if (floats == null || floats.address() != at) {
+      floats = new FloatPointer(new Address(at)).capacity(count());
+    }
+    return floats;
+  }
+
+  private ShortPointer shortPointer() {
+    require(DType.BFLOAT16);
+    long at = address();
+    if (shorts == null || shorts.address() != at) {
+      shorts = new ShortPointer(new Address(at)).capacity(count());
+    }
+    return shorts;
+  }
+
+  /** Writes {@code from[0..length)} to the first elements; allocates nothing. */
+  public void put(int[] from, int length) {
+    bounds(0, length);
+    if (length > 0) {
+      intPointer().put(from, 0, length);
+    }
+  }
+
+  /** Writes floats, rounded to this tensor's dtype, from element {@code at} on. */
+  public void put(long at, float[] from) {
+    bounds(at, from.length);
+    if (from.length == 0) {
+      return;
+    }
+    if (dtype == DType.BFLOAT16) {
+      short[] rounded = new short[from.length];
+      for (int i = 0; i < from.length; i++) {
+        rounded[i] = BFloat16.fromFloat(from[i]);
+      }
+      new ShortPointer(shortPointer()).position(at).put(rounded, 0, rounded.length);
+    } else {
+      new FloatPointer(floatPointer()).position(at).put(from, 0, from.length);
+    }
+  }
+
+  /** Reads elements as floats. */
+  public float[] floats(long at, int length) {
+    bounds(at, length);
+    float[] out = new float[length];
+    if (length == 0) {
+      return out;
+    }
+    if (dtype == DType.BFLOAT16) {
+      short[] raw = new short[length];
+      new ShortPointer(shortPointer()).position(at).get(raw, 0, length);
+      for (int i = 0; i < length; i++) {
+        out[i] = BFloat16.toFloat(raw[i]);
+      }
+    } else {
+      new FloatPointer(floatPointer()).position(at).get(out, 0, length);
+    }
+    return out;
+  }
+
+  /** Reads all elements as floats (at most 2^31 − 1). */
+  public float[] floats() {
+    return floats(0, Math.toIntExact(count()));
+  }
+
+  /** Reads the first {@code length} ints into {@code to}; allocates nothing. */
+  public void get(int[] to, int length) {
+    bounds(0, length);
+    if (length > 0) {
+      intPointer().get(to, 0, length);
+    }
+  }
+
+  private void require(DType expected) {
+    if (dtype != expected) {
+      throw new IllegalArgumentException(
+          "tensor " + name + ": expected dtype " + expected + ", got " + dtype);
+    }
+  }
+
+  private void bounds(long at, long length) {
+    if (at < 0 || length < 0 || at + length > count()) {
+      throw new IndexOutOfBoundsException(
+          String.format(
+              "tensor %s: elements %d..%d of %d", name, at, at + length, count()));
+    }
+  }
+
+  @Override
+  public String toString() {
+    return name + " " + dtype.label() + Arrays.toString(shape);
+  }
+}
