@@ -232,7 +232,7 @@ public final class Ops {
         .batch(keyCache.size(0))
         .heads(heads)
         .head_dim(headDim)
-        .capacity(keyCache.size(2))
+        .cache_capacity(keyCache.size(2))
         .dtype(qkv.dtype().code());
     add(
         "kv_append",
@@ -270,7 +270,7 @@ public final class Ops {
         .batch(keyCache.size(0))
         .heads(heads)
         .head_dim(headDim)
-        .capacity(keyCache.size(2))
+        .cache_capacity(keyCache.size(2))
         .scale(scale)
         .extra(1)
         .dtype(qkv.dtype().code());

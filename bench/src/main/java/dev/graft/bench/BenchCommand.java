@@ -1,0 +1,90 @@
+package dev.graft.bench;
+
+import dev.graft.runtime.Device;
+import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.function.Supplier;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.global.torch;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/** {@code graft bench}: kernels beside libtorch. */
+@Command(
+    name = "bench",
+    mixinStandardHelpOptions = true,
+    description = "Measures Graft beside libtorch on this machine.",
+    subcommands = BenchCommand.Kernels.class)
+public final class BenchCommand {
+
+  /** {@code graft bench kernels}. */
+  @Command(
+      name = "kernels",
+      mixinStandardHelpOptions = true,
+      description =
+          "Times each CPU kernel beside libtorch: same JVM, same threads, same data, in turn; with "
+              + "the share of the copy bandwidth or matrix rate measured in the same run.")
+  static final class Kernels implements Callable<Integer> {
+    @Option(names = "--json", description = "One JSON object a case on standard output.")
+    boolean json;
+
+    @Option(names = "--full", description = "More shapes.")
+    boolean full;
+
+    @Option(names = "--op", description = "Only ops whose name contains this.", defaultValue = "")
+    String op;
+
+    @Option(
+        names = "--dtype",
+        description = "Only fp32 or bf16 (default: both).",
+        defaultValue = "")
+    String dtype;
+
+    @Option(
+        names = "--threads",
+        description = "Threads for both (default: all cores).",
+        defaultValue = "0")
+    int threads;
+
+    @Option(
+        names = "--seconds",
+        description = "About how long a case may take (default: ${DEFAULT-VALUE}).",
+        defaultValue = "1.5")
+    double seconds;
+
+    @Override
+    public Integer call() {
+      try (Device device = Device.cpu(threads)) {
+        Torch.threads(device.threads());
+        Limits limits = Limits.measure(device);
+        if (!json) {
+          System.out.printf(
+              "%d threads; limits measured: copy %.1f GB/s, %s fp32 %.0f GFLOP/s, bf16 %.0f"
+                  + " GFLOP/s; libtorch %s%n",
+              device.threads(),
+              limits.bytesPerSecond() * 1e-9,
+              device.gemm().description(),
+              limits.flopsFp32() * 1e-9,
+              limits.flopsBf16() * 1e-9,
+              torch.TORCH_VERSION());
+          System.out.printf(
+              "%-34s %-5s %-28s %10s %12s %8s %11s%n",
+              "op", "dtype", "shape", "graft ms", "libtorch ms", "ratio", "of limit");
+        }
+        KernelBench bench = new KernelBench(limits, seconds);
+        List<Supplier<KernelCase>> cases = KernelCases.all(device, full);
+        for (Supplier<KernelCase> supplier : cases) {
+          try (PointerScope scope = new PointerScope();
+              KernelCase kernel = supplier.get()) {
+            if (kernel.op().contains(op) && kernel.dtypeName().contains(dtype)) {
+              KernelBench.Result result = bench.run(kernel);
+              System.out.println(json ? result.json() : result.text());
+              System.out.flush();
+            }
+          }
+        }
+      }
+      return 0;
+    }
+  }
+}
