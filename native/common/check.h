@@ -1,5 +1,6 @@
 // Checks every backend relies on: pointers, dtypes, sizes, strides and products that fit int64_t.
-// One function an op, in common/checks/<op>.cpp; each returns GRAFT_OK or fail(...).
+// One function an op, in common/checks/<op>.cpp; each returns GRAFT_OK or fail(...). The helpers are
+// static: CPU kernels, compiled once an instruction set, use them too (see cpu/cpu.h).
 #pragma once
 
 #include <cstdint>
@@ -17,17 +18,17 @@ GRAFT_OPS(GRAFT_DECLARE_CHECK)
 int check_attention_sizes(const char* op, const graft_attention_args&);
 int check_attention_decode_sizes(const char* op, const graft_attention_decode_args&);
 
-inline int64_t dtype_bytes(int32_t dtype) { return dtype == GRAFT_BFLOAT16 ? 2 : 4; }
+static inline int64_t dtype_bytes(int32_t dtype) { return dtype == GRAFT_BFLOAT16 ? 2 : 4; }
 
 // float32 or bfloat16.
-inline int check_float_dtype(const char* op, const char* name, int32_t dtype) {
+static inline int check_float_dtype(const char* op, const char* name, int32_t dtype) {
   if (dtype == GRAFT_FLOAT32 || dtype == GRAFT_BFLOAT16) return GRAFT_OK;
   return fail(GRAFT_INVALID_DTYPE, "%s: %s: expected GRAFT_FLOAT32 or GRAFT_BFLOAT16, got %d", op,
               name, static_cast<int>(dtype));
 }
 
 // low <= value <= high.
-inline int check_range(const char* op, const char* name, int64_t value, int64_t low,
+static inline int check_range(const char* op, const char* name, int64_t value, int64_t low,
                        int64_t high = INT64_MAX) {
   if (value >= low && value <= high) return GRAFT_OK;
   if (high == INT64_MAX)
@@ -39,7 +40,7 @@ inline int check_range(const char* op, const char* name, int64_t value, int64_t 
 }
 
 // a * b * element_bytes fits int64_t.
-inline int check_product(const char* op, const char* name, int64_t a, int64_t b,
+static inline int check_product(const char* op, const char* name, int64_t a, int64_t b,
                          int64_t element_bytes) {
   int64_t product;
   if (!__builtin_mul_overflow(a, b, &product) &&
@@ -50,7 +51,7 @@ inline int check_product(const char* op, const char* name, int64_t a, int64_t b,
 }
 
 // Not null (unless elements is 0) and aligned to `alignment`.
-inline int check_pointer(const char* op, const char* name, const void* pointer, int64_t elements,
+static inline int check_pointer(const char* op, const char* name, const void* pointer, int64_t elements,
                          int64_t alignment) {
   if (elements == 0) return GRAFT_OK;
   if (pointer == nullptr)
@@ -62,24 +63,24 @@ inline int check_pointer(const char* op, const char* name, const void* pointer, 
 }
 
 // As check_pointer, but NULL is allowed.
-inline int check_optional_pointer(const char* op, const char* name, const void* pointer,
+static inline int check_optional_pointer(const char* op, const char* name, const void* pointer,
                                   int64_t alignment) {
   return pointer == nullptr ? GRAFT_OK : check_pointer(op, name, pointer, 1, alignment);
 }
 
 // A stride of 0 means packed; else it must be at least `packed`.
-inline int check_stride(const char* op, const char* name, int64_t stride, int64_t packed) {
+static inline int check_stride(const char* op, const char* name, int64_t stride, int64_t packed) {
   if (stride == 0 || stride >= packed) return GRAFT_OK;
   return fail(GRAFT_INVALID_SHAPE, "%s: %s: expected 0 or at least %lld, got %lld", op, name,
               static_cast<long long>(packed), static_cast<long long>(stride));
 }
-inline int64_t stride_or(int64_t stride, int64_t packed) { return stride == 0 ? packed : stride; }
+static inline int64_t stride_or(int64_t stride, int64_t packed) { return stride == 0 ? packed : stride; }
 
-inline int check_dropout(const char* op, const char* name, int32_t dropout) {
+static inline int check_dropout(const char* op, const char* name, int32_t dropout) {
   return check_range(op, name, dropout, 0, 255);
 }
 
-inline int check_workspace(const char* op, const void* workspace, int64_t got, int64_t needed) {
+static inline int check_workspace(const char* op, const void* workspace, int64_t got, int64_t needed) {
   if (needed == 0) return GRAFT_OK;
   if (got < needed)
     return fail(GRAFT_INVALID_SHAPE, "%s: workspace_bytes: expected at least %lld, got %lld", op,

@@ -1,0 +1,90 @@
+// exp2, tanh and erf on vectors. The coefficients are this project's own fits (weighted least
+// squares on Chebyshev nodes, reweighted until the largest relative error stops falling: Lawson 1961);
+// the errors named below are of the polynomials, rounding comes on top.
+// Clamps are written limit first: min(limit, x) then gives x where x is NaN.
+#pragma once
+
+#include "simd.h"
+
+namespace graft::GRAFT_ISA {
+
+constexpr float log2_e = 1.44269504f;
+
+// 2^t for t <= 128, with 0 below -126.5 and +inf from 127.5. Relative error of the polynomial
+// 2.0e-9 (degree 6, for float32) or 2.8e-6 (degree 4, for results that become bfloat16).
+template <int degree>
+static inline vf exp2_low(vf t) {
+  t = max(splat(-127.0f), t);
+  const vf shifter = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  const vf shifted = t + shifter;
+  const vf r = t - (shifted - shifter);
+  vf p;
+  if constexpr (degree == 6) {
+    p = splat(1.5353362e-4f);
+    p = fma(p, r, splat(1.3398874e-3f));
+    p = fma(p, r, splat(9.618437e-3f));
+    p = fma(p, r, splat(5.5503324e-2f));
+    p = fma(p, r, splat(0.24022648f));
+    p = fma(p, r, splat(0.6931472f));
+  } else {
+    static_assert(degree == 4);
+    p = splat(9.582853e-3f);
+    p = fma(p, r, splat(5.5906426e-2f));
+    p = fma(p, r, splat(0.240241f));
+    p = fma(p, r, splat(0.69312418f));
+  }
+  p = fma(p, r, splat(1.0f));
+  // The integer sits in shifted's low bits; 127 is the exponent's bias, -127 makes the factor 0.
+  const vf scale = float_of((bits_of(shifted) << 23) + (127 << 23));
+  return p * scale;
+}
+template <int degree>
+static inline vf exp2(vf t) {
+  return exp2_low<degree>(min(splat(128.0f), t));
+}
+
+static inline vf absolute(vf x) { return float_of(bits_of(x) & 0x7FFFFFFF); }
+static inline vf with_sign_of(vf magnitude, vf sign) {
+  return float_of(bits_of(magnitude) | (bits_of(sign) & INT32_MIN));
+}
+static inline vf clamp(vf x, float limit) {
+  return max(splat(-limit), min(splat(limit), x));
+}
+
+// Below 0.625 x + x^3 P(x^2) (relative error 4.8e-9), which keeps small results exact to the last
+// bits; above 1 - 2 / (e^2x + 1).
+static inline vf tanh(vf x) {
+  const vf z = x * x;
+  vf p = splat(-5.6662173e-3f);
+  p = fma(p, z, splat(2.0605514e-2f));
+  p = fma(p, z, splat(-5.372981e-2f));
+  p = fma(p, z, splat(0.13331328f));
+  p = fma(p, z, splat(-0.33333278f));
+  const vf near = fma(x * z, p, x);
+  const vf magnitude = absolute(x);
+  const vf e = exp2<6>(magnitude * splat(2.0f * log2_e));
+  const vf far = splat(1.0f) - splat(2.0f) / (e + splat(1.0f));
+  return magnitude < splat(0.625f) ? near : with_sign_of(far, x);
+}
+
+// x P(x^2) / Q(x^2), relative error 1.9e-8 up to 3.92; beyond that the nearest float is +-1.
+static inline vf erf(vf x) {
+  const vf c = clamp(x, 3.92f);
+  const vf z = c * c;
+  vf p = splat(2.0448927e-6f);
+  p = fma(p, z, splat(2.8483197e-4f));
+  p = fma(p, z, splat(3.7744711e-3f));
+  p = fma(p, z, splat(5.2774996e-2f));
+  p = fma(p, z, splat(0.19064575f));
+  p = fma(p, z, splat(1.1283791f));
+  vf q = splat(3.8035461e-5f);
+  q = fma(q, z, splat(1.1642228e-3f));
+  q = fma(q, z, splat(1.4987072e-2f));
+  q = fma(q, z, splat(0.11420315f));
+  q = fma(q, z, splat(0.5022881f));
+  q = fma(q, z, splat(1.0f));
+  const vf y = c * p / q;
+  return absolute(x) >= splat(3.92f) ? with_sign_of(splat(1.0f), x) : y;
+}
+
+}  // namespace graft::GRAFT_ISA
