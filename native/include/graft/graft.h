@@ -265,8 +265,8 @@ typedef struct graft_kv_append_args {
   int64_t struct_size;
   const void* k; /* [T, H, D] by stride                                                       */
   const void* v;
-  void* k_cache; /* [B, H, cache_capacity, D] packed                                          */
-  void* v_cache; /* [B, H, cache_capacity, D] packed                                          */
+  void* k_cache; /* [B, H, cache_capacity, D] packed                                       */
+  void* v_cache; /* [B, H, cache_capacity, D] packed                                       */
   const int32_t* cu_seqlens; /* [batch + 1] or NULL                                           */
   const int32_t* lengths;    /* [batch]: tokens in the cache so far                           */
   int64_t k_token_stride, v_token_stride;
@@ -277,14 +277,13 @@ typedef struct graft_kv_append_args {
 GRAFT_API int graft_kv_append(graft_context*, const graft_kv_append_args*);
 
 /* One query a sequence against the cache: out_b = softmax(scale q_b K_b^T) V_b over the
- * min(lengths[b] + extra, cache_capacity) cached keys; extra = 1 counts the token just
- * appended, so that
- * the same lengths array serves both calls. Length 0 gives output 0. */
+ * min(lengths[b] + extra, cache_capacity) cached keys; extra = 1 counts the token just appended, so
+ * that the same lengths array serves both calls. Length 0 gives output 0. */
 typedef struct graft_attention_decode_args {
   int64_t struct_size;
   const void* q;       /* [B, H, D] by stride                                                 */
-  const void* k_cache; /* [B, H, cache_capacity, D] packed                                          */
-  const void* v_cache; /* [B, H, cache_capacity, D] packed                                          */
+  const void* k_cache; /* [B, H, cache_capacity, D] packed                                       */
+  const void* v_cache; /* [B, H, cache_capacity, D] packed                                       */
   void* out;           /* [B, H, D] by stride                                                 */
   const int32_t* lengths; /* [batch]                                                          */
   void* workspace;

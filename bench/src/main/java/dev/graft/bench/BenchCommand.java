@@ -5,7 +5,6 @@ import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.global.torch;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -66,7 +65,7 @@ public final class BenchCommand {
               device.gemm().description(),
               limits.flopsFp32() * 1e-9,
               limits.flopsBf16() * 1e-9,
-              torch.TORCH_VERSION());
+              Torch.version());
           System.out.printf(
               "%-34s %-5s %-28s %10s %12s %8s %11s%n",
               "op", "dtype", "shape", "graft ms", "libtorch ms", "ratio", "of limit");

@@ -1,6 +1,10 @@
 package dev.graft.bench;
 
 import dev.graft.runtime.Philox;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.util.Properties;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
@@ -69,6 +73,18 @@ final class Torch {
 
   static Scalar scalar(double value) {
     return new Scalar(value);
+  }
+
+  /** The preset's version, for example {@code 2.10.0-1.5.13}. */
+  static String version() {
+    Properties properties = new Properties();
+    try (InputStream in =
+        Tensor.class.getResourceAsStream("/META-INF/maven/org.bytedeco/pytorch/pom.properties")) {
+      properties.load(in);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+    return properties.getProperty("version");
   }
 
   static void threads(int threads) {
