@@ -316,6 +316,7 @@ void backward_head(const graft_attention_args& a, const sequence& s, int64_t b, 
   }
 
   const float keep_factor = 256.0f / static_cast<float>(256 - a.dropout);
+  const bool whole_row = s.k_count <= k_tile;
   for (int64_t j0 = 0; j0 < s.k_count; j0 += k_tile) {
     const int64_t keys = s.k_count - j0 < k_tile ? s.k_count - j0 : k_tile;
     const int64_t padded = round_up(keys, NR);
@@ -349,25 +350,36 @@ void backward_head(const graft_attention_args& a, const sequence& s, int64_t b, 
         const int64_t live = lse == -INFINITY ? 0 : n;
         for (int64_t j = live; j < used; ++j) p[j] = -INFINITY;
         const vf shift = splat(lse == -INFINITY ? 0.0f : lse);
-        const vf delta = splat(t.delta[row]);
-        for (int64_t j = 0; j < used; j += W) store(p + j, exp(load(p + j) - shift));
+        vf sum = zero();
+        for (int64_t j = 0; j < used; j += W) {
+          const vf probability = exp(load(p + j) - shift);
+          store(p + j, probability);
+          sum += probability;
+        }
+        float mask[k_tile];
         if (a.dropout > 0) {
-          // dS = P * (mask * dP - delta), and dV takes the dropped P.
-          float* dropped = t.dscores + i * k_tile;
-          float mask[k_tile];
           for (int64_t j = 0; j < used; ++j) mask[j] = 1.0f;
           drop(mask, n, dropout_key, static_cast<uint32_t>(j0), static_cast<uint32_t>(row),
                static_cast<uint32_t>(h), static_cast<uint32_t>(b), a.dropout, keep_factor);
-          for (int64_t j = 0; j < used; j += W) {
-            const vf keep = load(mask + j);
-            const vf probability = load(p + j);
-            store(dropped + j, probability * (load(ds + j) * keep - delta));
-            store(p + j, probability * keep);
-          }
-        } else {
-          for (int64_t j = 0; j < used; j += W)
-            store(ds + j, load(p + j) * (load(ds + j) - delta));
+          for (int64_t j = 0; j < used; j += W) store(ds + j, load(ds + j) * load(mask + j));
         }
+        float delta = t.delta[row];
+        if (whole_row && live > 0) {
+          // All keys are here, so the row can be normalised anew (the stored lse carries a rounding of
+          // its own magnitude) and delta be taken from the very dP it will cancel against.
+          const vf inverse = splat(1.0f / sum_lanes(sum));
+          vf dot = zero();
+          for (int64_t j = 0; j < used; j += W) {
+            const vf probability = load(p + j) * inverse;
+            store(p + j, probability);
+            dot = fma(probability, load(ds + j), dot);
+          }
+          delta = sum_lanes(dot);
+        }
+        for (int64_t j = 0; j < used; j += W)
+          store(ds + j, load(p + j) * (load(ds + j) - splat(delta)));
+        if (a.dropout > 0)  // dV takes the dropped P
+          for (int64_t j = 0; j < used; j += W) store(p + j, load(p + j) * load(mask + j));
       }
       tile_matmul(most, width, count, t.scores, 1, k_tile, dout_rows, width, t.dv, width, true);
       tile_matmul(most, width, count, t.dscores, 1, k_tile, q_rows, width, t.dk, width, true);

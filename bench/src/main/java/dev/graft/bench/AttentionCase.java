@@ -181,6 +181,11 @@ public final class AttentionCase extends KernelCase {
     Map<String, double[]> results = new LinkedHashMap<>();
     if (parts.size() == 0) {
       results.put("out", new double[0]);
+      if (backward) {
+        results.put("dq", new double[0]);
+        results.put("dk", new double[k.length]);
+        results.put("dv", new double[v.length]);
+      }
       return results;
     }
     Tensor all = torch.cat(parts, 0);

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 import dev.graft.bindings.global.graft;
 import dev.graft.runtime.Device;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
@@ -27,6 +28,9 @@ import org.junit.jupiter.api.TestFactory;
 class KernelsVsLibtorchTest {
   private static final boolean FULL = Boolean.getBoolean("graft.full");
   private static final int[] DTYPES = {graft.GRAFT_FLOAT32, graft.GRAFT_BFLOAT16};
+  /** Maxima over a few draws: on a handful of elements one draw may find libtorch lucky. */
+  private static final int DRAWS = 4;
+
   private static Device device;
 
   @BeforeAll
@@ -46,33 +50,61 @@ class KernelsVsLibtorchTest {
         .map(named -> DynamicTest.dynamicTest(named.name(), () -> compare(named.make())));
   }
 
+  /** What one result of a case came to over the draws. */
+  private static final class Errors {
+    double own;
+    double peer;
+    double largest;
+    int precision;
+  }
+
   private static void compare(Supplier<KernelCase> make) {
-    try (PointerScope scope = new PointerScope();
-        KernelCase kernel = make.get()) {
-      Map<String, double[]> exact = kernel.reference(Torch.F64);
-      Map<String, double[]> peer = kernel.reference(kernel.type);
-      Map<String, double[]> own = kernel.results();
-      assertThat(own.keySet()).isEqualTo(exact.keySet());
-      exact.forEach(
-          (name, want) -> {
-            double[] got = own.get(name);
-            assertThat(got).as(name).hasSameSizeAs(want);
-            double allowed =
-                2 * distance(peer.get(name), want) + 2 * ulp(largest(want), precision(name, kernel));
-            double error = distance(got, want);
-            assertThat(error)
-                .as(
-                    "%s %s %s %s: error %g, allowed %g, largest value %g",
-                    kernel.op(),
-                    kernel.dtypeName(),
-                    kernel.shape(),
-                    name,
-                    error,
-                    allowed,
-                    largest(want))
-                .isLessThanOrEqualTo(allowed);
-          });
+    Map<String, Errors> errors = new LinkedHashMap<>();
+    String[] name = new String[1];
+    for (int draw = 0; draw < DRAWS; draw++) {
+      Torch.draw = draw;
+      try (PointerScope scope = new PointerScope();
+          KernelCase kernel = make.get()) {
+        name[0] = kernel.op() + " " + kernel.dtypeName() + " " + kernel.shape();
+        measure(kernel, errors);
+      } finally {
+        Torch.draw = 0;
+      }
     }
+    // A gradient that is zero in exact arithmetic is judged against the case's largest one.
+    double gradient =
+        errors.entrySet().stream()
+            .filter(e -> e.getKey().startsWith("d"))
+            .mapToDouble(e -> e.getValue().largest)
+            .max()
+            .orElse(0);
+    errors.forEach(
+        (result, e) -> {
+          double scale =
+              result.startsWith("d") && e.largest < 1e-6 * gradient ? gradient : e.largest;
+          double allowed = 2 * e.peer + 2 * ulp(scale, e.precision);
+          assertThat(e.own)
+              .as(
+                  "%s %s: error %g, libtorch's %g, allowed %g, largest value %g",
+                  name[0], result, e.own, e.peer, allowed, e.largest)
+              .isLessThanOrEqualTo(allowed);
+        });
+  }
+
+  private static void measure(KernelCase kernel, Map<String, Errors> errors) {
+    Map<String, double[]> exact = kernel.reference(Torch.F64);
+    Map<String, double[]> peer = kernel.reference(kernel.type);
+    Map<String, double[]> own = kernel.results();
+    assertThat(own.keySet()).isEqualTo(exact.keySet());
+    exact.forEach(
+        (result, want) -> {
+          assertThat(own.get(result)).as(result).hasSameSizeAs(want);
+          Errors e = errors.computeIfAbsent(result, key -> new Errors());
+          e.own = Math.max(e.own, distance(own.get(result), want));
+          e.peer = Math.max(e.peer, distance(peer.get(result), want));
+          e.largest = Math.max(e.largest, largest(want));
+          e.precision = precision(result, kernel);
+        });
   }
 
   /** bf16 results carry 8 significand bits, fp32 ones 24. */

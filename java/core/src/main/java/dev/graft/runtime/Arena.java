@@ -21,6 +21,7 @@ public final class Arena extends NativeOwner {
   public Arena(Device device, String name) {
     this.device = device;
     this.name = name;
+    device.add(this);
   }
 
   /** The device the memory is on. */
@@ -67,9 +68,10 @@ public final class Arena extends NativeOwner {
   @Override
   protected void release() {
     for (Pointer block : blocks) {
-      graft.graft_free(device.context(), block);
+      graft.graft_free(device.handle(), block);
     }
     blocks.clear();
+    device.remove(this);
   }
 
   @Override

@@ -6,12 +6,16 @@ import dev.graft.bindings.graft_context;
 import dev.graft.bindings.graft_context_options;
 import dev.graft.bindings.graft_step_inputs;
 import dev.graft.bindings.graft_step_results;
+import java.util.Collections;
+import java.util.IdentityHashMap;
+import java.util.List;
+import java.util.Set;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerPointer;
 
 /**
  * A device, its stream and its step state: one native context. One thread at a time uses it; {@link
- * #activate()} makes the calling thread that one.
+ * #activate()} makes the calling thread that one. Closing it closes the arenas on it.
  */
 public final class Device extends NativeOwner {
   private final graft_context context;
@@ -19,6 +23,7 @@ public final class Device extends NativeOwner {
   private final int threads;
   private final graft_step_inputs inputs = new graft_step_inputs();
   private final graft_step_results results = new graft_step_results();
+  private final Set<Arena> arenas = Collections.newSetFromMap(new IdentityHashMap<>());
   private Gemm gemm;
 
   private Device(int backend, String name, int index, int threads) {
@@ -71,6 +76,20 @@ public final class Device extends NativeOwner {
   public graft_context context() {
     requireOpen();
     return context;
+  }
+
+  /** The context without the check, for owners that give memory back while this closes. */
+  graft_context handle() {
+    return context;
+  }
+
+  synchronized void add(Arena arena) {
+    requireOpen();
+    arenas.add(arena);
+  }
+
+  synchronized void remove(Arena arena) {
+    arenas.remove(arena);
   }
 
   /** Matrix products on this device. */
@@ -155,6 +174,9 @@ public final class Device extends NativeOwner {
   protected void release() {
     if (gemm != null) {
       gemm.close();
+    }
+    for (Arena arena : List.copyOf(arenas)) {
+      arena.close();
     }
     graft.graft_context_destroy(context);
     inputs.close();
