@@ -52,19 +52,25 @@ struct gelu_tanh {
 };
 
 struct gelu_erf {
-  static vf normal_cdf(vf u) {
-    return fma(erf(u * splat(0.70710678f)), splat(0.5f), splat(0.5f));
+  template <typename T>
+  static vf erf_of(vf u) {
+    const vf x = u * splat(0.70710678f);
+    if constexpr (sizeof(T) == 2)
+      return erf_short(x);
+    else
+      return erf(x);
   }
   template <typename T>
   static vf value(vf u) {
     const vf half = u * splat(0.5f);
-    return fma(half, erf(u * splat(0.70710678f)), half);
+    return fma(half, erf_of<T>(u), half);
   }
   template <typename T>
   static vf slope(vf u) {
     const vf v = clamp(u, saturation);
     const vf density = exp2_low<exp2_degree<T>>(v * v * splat(-0.5f * log2_e));
-    return fma(v * splat(0.39894228f), density, normal_cdf(v));
+    const vf cdf = fma(erf_of<T>(v), splat(0.5f), splat(0.5f));
+    return fma(v * splat(0.39894228f), density, cdf);
   }
 };
 

@@ -45,16 +45,49 @@ float add_row(const T* x, const T* residual, T* sum, int64_t channels, const dro
   for (int64_t start = 0; start < channels; start += keep_chunk) {
     const int64_t end = at_most(start + keep_chunk, channels);
     if constexpr (dropped) keep_row(rule.key, start, end, row, 0, 0, bytes);
-    for_lanes(start, end, [&](int64_t c, auto lanes) GRAFT_INLINE {
-      vf s = load(x + c, lanes);
-      if constexpr (dropped) s = drop(s, bytes + (c - start), rule.k, rule.scale);
-      if (residual != nullptr) s += load(residual + c, lanes);
-      s = or_else(rounded_to(s, sum), zero(), lanes);
-      if (sum != nullptr) store(sum + c, s, lanes);
-      total += s;
-    });
+    for (int64_t span = start; span < end; span += sum_span) {
+      vf part = zero();
+      for_lanes(span, at_most(span + sum_span, end), [&](int64_t c, auto lanes) GRAFT_INLINE {
+        vf s = load(x + c, lanes);
+        if constexpr (dropped) s = drop(s, bytes + (c - start), rule.k, rule.scale);
+        if (residual != nullptr) s += load(residual + c, lanes);
+        s = or_else(rounded_to(s, sum), zero(), lanes);
+        if (sum != nullptr) store(sum + c, s, lanes);
+        part += s;
+      });
+      total += part;
+    }
   }
   return sum_lanes(total);
+}
+
+struct moments {
+  float mean;
+  float variance;
+};
+
+// From a first mean, by the sums of the differences from it and of their squares.
+template <typename T>
+moments moments_of(const T* s, int64_t channels, float first_mean) {
+  const vf m = splat(first_mean);
+  vf squares = zero();
+  vf differences = zero();
+  for (int64_t span = 0; span < channels; span += sum_span) {
+    vf span_squares = zero();
+    vf span_differences = zero();
+    for_lanes(span, at_most(span + sum_span, channels), [&](int64_t c, auto lanes) GRAFT_INLINE {
+      const vf d = or_else(load(s + c, lanes) - m, zero(), lanes);
+      span_squares = fma(d, d, span_squares);
+      span_differences += d;
+    });
+    squares += span_squares;
+    differences += span_differences;
+  }
+  const auto count = static_cast<float>(channels);
+  const float correction = sum_lanes(differences) / count;
+  const float variance = sum_lanes(squares) / count - correction * correction;
+  // Written so that NaN stays: only what rounding left below 0 becomes 0.
+  return {first_mean + correction, variance < 0.0f ? 0.0f : variance};
 }
 
 template <bool dropped, bool streaming, typename T>
@@ -93,22 +126,11 @@ void forward(const cpu_context& context, const graft_add_norm_args& args,
           const float total =
               add_row<dropped>(a.x + at, residual, sum, channels, rule, counter);
           const T* s = sum == nullptr ? a.x + at : sum;
-          float mean = total / count;
-          const vf m = splat(mean);
-          vf squares = zero();
-          vf differences = zero();
-          for_lanes(0, channels, [&](int64_t c, auto lanes) GRAFT_INLINE {
-            const vf d = or_else(load(s + c, lanes) - m, zero(), lanes);
-            squares = fma(d, d, squares);
-            differences += d;
-          });
-          const float correction = sum_lanes(differences) / count;
-          const float variance = sum_lanes(squares) / count - correction * correction;
-          mean += correction;
-          const float rstd = 1.0f / __builtin_sqrtf((variance < 0.0f ? 0.0f : variance) + args.eps);
-          args.mean[row] = mean;
+          const moments m = moments_of(s, channels, total / count);
+          const float rstd = 1.0f / __builtin_sqrtf(m.variance + args.eps);
+          args.mean[row] = m.mean;
           args.rstd[row] = rstd;
-          scale_row<out_dropped, streaming>(s, a.gamma, a.beta, a.out + at, channels, mean, rstd,
+          scale_row<out_dropped, streaming>(s, a.gamma, a.beta, a.out + at, channels, m.mean, rstd,
                                             out_rule, counter);
         }
         if constexpr (streaming) stream_fence();
@@ -144,13 +166,19 @@ void backward_row(const backward_arrays<T>& a, int64_t at, int64_t channels, flo
   const vf inverse = splat(rstd);
   vf g_sum = zero();
   vf g_xhat_sum = zero();
-  for_lanes(0, channels, [&](int64_t c, auto lanes) GRAFT_INLINE {
-    vf d = load(dout + c, lanes);
-    if constexpr (out_dropped) d = drop(d, scratch.out_keep + c, out_rule.k, out_rule.scale);
-    const vf g = d * load(a.gamma + c, lanes);
-    g_sum += g;
-    g_xhat_sum = fma(g, (load(s + c, lanes) - m) * inverse, g_xhat_sum);
-  });
+  for (int64_t span = 0; span < channels; span += sum_span) {
+    vf span_g = zero();
+    vf span_g_xhat = zero();
+    for_lanes(span, at_most(span + sum_span, channels), [&](int64_t c, auto lanes) GRAFT_INLINE {
+      vf d = load(dout + c, lanes);
+      if constexpr (out_dropped) d = drop(d, scratch.out_keep + c, out_rule.k, out_rule.scale);
+      const vf g = d * load(a.gamma + c, lanes);
+      span_g += g;
+      span_g_xhat = fma(g, (load(s + c, lanes) - m) * inverse, span_g_xhat);
+    });
+    g_sum += span_g;
+    g_xhat_sum += span_g_xhat;
+  }
   const auto count = static_cast<float>(channels);
   const vf g_mean = splat(sum_lanes(g_sum) / count);
   const vf g_xhat_mean = splat(sum_lanes(g_xhat_sum) / count);

@@ -67,8 +67,33 @@ static inline vf tanh(vf x) {
   return magnitude < splat(0.625f) ? near : with_sign_of(far, x);
 }
 
-// x P(x^2) / Q(x^2), relative error 1.9e-8 up to 3.92; beyond that the nearest float is +-1.
+// Below 0.85 x + x P(x^2) (relative error 6.1e-9), above 1 - 2^t with t = log2 erfc a polynomial of
+// degree 6 (error 2.0e-9); from 3.95 the nearest float is 1.
 static inline vf erf(vf x) {
+  const vf z = x * x;
+  vf p = splat(-6.3147006e-4f);
+  p = fma(p, z, splat(5.0510252e-3f));
+  p = fma(p, z, splat(-2.6802508e-2f));
+  p = fma(p, z, splat(0.11282717f));
+  p = fma(p, z, splat(-0.37612572f));
+  p = fma(p, z, splat(0.12837917f));
+  const vf near = fma(x, p, x);
+  const vf magnitude = absolute(x);
+  const vf c = min(splat(3.95f), magnitude);
+  vf t = splat(2.921852e-4f);
+  t = fma(t, c, splat(-4.4827117e-3f));
+  t = fma(t, c, splat(3.2430306e-2f));
+  t = fma(t, c, splat(-0.15068665f));
+  t = fma(t, c, splat(-0.91842204f));
+  t = fma(t, c, splat(-1.6273823f));
+  t = fma(t, c, splat(-1.6548211e-4f));
+  const vf far = splat(1.0f) - exp2_low<6>(t);
+  return magnitude < splat(0.85f) ? near : with_sign_of(far, x);
+}
+
+// For results that become bfloat16: x P(x^2) / Q(x^2) up to 3.92, half the work. The approximation's
+// relative error is 1.9e-8; its evaluation adds up to 6 ulp of float32.
+static inline vf erf_short(vf x) {
   const vf c = clamp(x, 3.92f);
   const vf z = c * c;
   vf p = splat(2.0448927e-6f);

@@ -50,6 +50,11 @@ GRAFT_INLINE static inline void for_lanes(int64_t begin, int64_t end, const Body
   if (column < end) body(column, first_lanes{static_cast<int>(end - column)});
 }
 
+// Sums over a row go by spans of 16 vectors: a lane adds at most 16 numbers before its sum joins the
+// others, so rounding does not pile up along the row (half of a row under dropout is one number, and
+// adding that again and again rounds the same way each time).
+constexpr int64_t sum_span = 16 * W;
+
 // The value a store of T would leave, as float.
 static inline vf rounded_to(vf x, const float*) { return x; }
 static inline vf rounded_to(vf x, const bf16*) {
