@@ -187,19 +187,23 @@ public final class AdamWCase extends KernelCase {
   }
 
   @Override
-  public void runTorch() {
-    if (torchOptimizer == null) {
-      TensorVector parameters = new TensorVector();
-      torchWeights = new Tensor[sizes.length];
-      torchCopies = new Tensor[sizes.length];
-      for (int i = 0; i < sizes.length; i++) {
-        torchWeights[i] = Torch.leaf(weights[i], Torch.F32, sizes[i]);
-        torchWeights[i].mutable_grad().put(Torch.of(gradients[i], Torch.F32, sizes[i]));
-        torchCopies[i] = Torch.zeros(type, sizes[i]);
-        parameters.push_back(torchWeights[i]);
-      }
-      torchOptimizer = optimizer(parameters);
+  public void prepareTorch() {
+    TensorVector parameters = new TensorVector();
+    torchWeights = new Tensor[sizes.length];
+    torchCopies = new Tensor[sizes.length];
+    for (int i = 0; i < sizes.length; i++) {
+      torchWeights[i] = Torch.leaf(weights[i], Torch.F32, sizes[i]);
+      torchWeights[i].mutable_grad().put(Torch.of(gradients[i], Torch.F32, sizes[i]));
+      torchCopies[i] = Torch.zeros(type, sizes[i]);
+      parameters.push_back(torchWeights[i]);
     }
+    torchOptimizer = optimizer(parameters);
+    // Its moments are made in the first step and have to outlive the scope of a timed run.
+    torchOptimizer.step();
+  }
+
+  @Override
+  public void runTorch() {
     // The norm is part of Graft's step (it decides whether to skip), so it is part of libtorch's.
     double square = 0;
     for (Tensor leaf : torchWeights) {

@@ -283,10 +283,12 @@ public final class AttentionCase extends KernelCase {
 
   /** Even lengths only: [B, H, T, D], as PyTorch users call it. */
   @Override
+  public void prepareTorch() {
+    batched = new Tensor[] {batched(q), batched(k), batched(v), batched(dout)};
+  }
+
+  @Override
   public void runTorch() {
-    if (batched == null) {
-      batched = new Tensor[] {batched(q), batched(k), batched(v), batched(dout)};
-    }
     if (backward) {
       Tensor rq = batched[0].detach().set_requires_grad(true);
       Tensor rk = batched[1].detach().set_requires_grad(true);

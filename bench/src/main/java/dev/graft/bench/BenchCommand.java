@@ -7,14 +7,30 @@ import java.util.function.Supplier;
 import org.bytedeco.javacpp.PointerScope;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
 
 /** {@code graft bench}: kernels beside libtorch. */
 @Command(
     name = "bench",
     mixinStandardHelpOptions = true,
     description = "Measures Graft beside libtorch on this machine.",
-    subcommands = BenchCommand.Kernels.class)
+    subcommands = {BenchCommand.Kernels.class, BenchCommand.Jmh.class})
 public final class BenchCommand {
+
+  /** {@code graft bench jmh}. */
+  @Command(
+      name = "jmh",
+      description = "Runs the JMH benchmarks; what follows goes to JMH, for example -prof gc.")
+  static final class Jmh implements Callable<Integer> {
+    @Parameters(arity = "0..*", description = "JMH's own arguments.")
+    List<String> arguments = List.of();
+
+    @Override
+    public Integer call() throws Exception {
+      org.openjdk.jmh.Main.main(arguments.toArray(new String[0]));
+      return 0;
+    }
+  }
 
   /** {@code graft bench kernels}. */
   @Command(

@@ -65,6 +65,7 @@ public final class KernelBench {
   }
 
   public Result run(KernelCase kernel) {
+    kernel.prepareTorch();
     torch(kernel);
     kernel.runGraft();
     double once = Clock.seconds(() -> torch(kernel)) + Clock.seconds(kernel::runGraft);

@@ -43,6 +43,9 @@ public abstract class KernelCase implements AutoCloseable {
   /** What is timed. */
   public abstract void runGraft();
 
+  /** Makes what {@link #runTorch} keeps from run to run; called once before it. */
+  public void prepareTorch() {}
+
   /** libtorch's way to the same results at this case's dtype. */
   public abstract void runTorch();
 
