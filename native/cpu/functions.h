@@ -1,6 +1,8 @@
 // exp2, tanh and erf on vectors. The coefficients are this project's own fits (weighted least
 // squares on Chebyshev nodes, reweighted until the largest relative error stops falling: Lawson 1961);
 // the errors named below are of the polynomials, rounding comes on top.
+// Polynomials go by pairs of terms (Estrin): the chain of dependent operations, not their number, is
+// what bounds these loops.
 // Clamps are written limit first: min(limit, x) then gives x where x is NaN.
 #pragma once
 
@@ -18,22 +20,18 @@ static inline vf exp2_low(vf t) {
   const vf shifter = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
   const vf shifted = t + shifter;
   const vf r = t - (shifted - shifter);
-  vf p;
+  const vf r2 = r * r;
+  vf p = fma(splat(0.6931472f), r, splat(1.0f));
   if constexpr (degree == 6) {
-    p = splat(1.5353362e-4f);
-    p = fma(p, r, splat(1.3398874e-3f));
-    p = fma(p, r, splat(9.618437e-3f));
-    p = fma(p, r, splat(5.5503324e-2f));
-    p = fma(p, r, splat(0.24022648f));
-    p = fma(p, r, splat(0.6931472f));
+    const vf middle = fma(splat(5.5503324e-2f), r, splat(0.24022648f));
+    const vf upper = fma(splat(1.3398874e-3f), r, splat(9.618437e-3f));
+    p = fma(fma(fma(splat(1.5353362e-4f), r2, upper), r2, middle), r2, p);
   } else {
     static_assert(degree == 4);
-    p = splat(9.582853e-3f);
-    p = fma(p, r, splat(5.5906426e-2f));
-    p = fma(p, r, splat(0.240241f));
-    p = fma(p, r, splat(0.69312418f));
+    p = fma(splat(0.69312418f), r, splat(1.0f));
+    const vf middle = fma(splat(5.5906426e-2f), r, splat(0.240241f));
+    p = fma(fma(splat(9.582853e-3f), r2, middle), r2, p);
   }
-  p = fma(p, r, splat(1.0f));
   // The integer sits in shifted's low bits; 127 is the exponent's bias, -127 makes the factor 0.
   const vf scale = float_of((bits_of(shifted) << 23) + (127 << 23));
   return p * scale;
@@ -71,22 +69,19 @@ static inline vf tanh(vf x) {
 // degree 6 (error 2.0e-9); from 3.95 the nearest float is 1.
 static inline vf erf(vf x) {
   const vf z = x * x;
-  vf p = splat(-6.3147006e-4f);
-  p = fma(p, z, splat(5.0510252e-3f));
-  p = fma(p, z, splat(-2.6802508e-2f));
-  p = fma(p, z, splat(0.11282717f));
-  p = fma(p, z, splat(-0.37612572f));
-  p = fma(p, z, splat(0.12837917f));
+  const vf z2 = z * z;
+  const vf p0 = fma(splat(-0.37612572f), z, splat(0.12837917f));
+  const vf p1 = fma(splat(-2.6802508e-2f), z, splat(0.11282717f));
+  const vf p2 = fma(splat(-6.3147006e-4f), z, splat(5.0510252e-3f));
+  const vf p = fma(fma(p2, z2, p1), z2, p0);
   const vf near = fma(x, p, x);
   const vf magnitude = absolute(x);
   const vf c = min(splat(3.95f), magnitude);
-  vf t = splat(2.921852e-4f);
-  t = fma(t, c, splat(-4.4827117e-3f));
-  t = fma(t, c, splat(3.2430306e-2f));
-  t = fma(t, c, splat(-0.15068665f));
-  t = fma(t, c, splat(-0.91842204f));
-  t = fma(t, c, splat(-1.6273823f));
-  t = fma(t, c, splat(-1.6548211e-4f));
+  const vf c2 = c * c;
+  const vf t0 = fma(splat(-1.6273823f), c, splat(-1.6548211e-4f));
+  const vf t1 = fma(splat(-0.15068665f), c, splat(-0.91842204f));
+  const vf t2 = fma(splat(-4.4827117e-3f), c, splat(3.2430306e-2f));
+  const vf t = fma(fma(fma(splat(2.921852e-4f), c2, t2), c2, t1), c2, t0);
   const vf far = splat(1.0f) - exp2_low<6>(t);
   return magnitude < splat(0.85f) ? near : with_sign_of(far, x);
 }
@@ -96,18 +91,15 @@ static inline vf erf(vf x) {
 static inline vf erf_short(vf x) {
   const vf c = clamp(x, 3.92f);
   const vf z = c * c;
-  vf p = splat(2.0448927e-6f);
-  p = fma(p, z, splat(2.8483197e-4f));
-  p = fma(p, z, splat(3.7744711e-3f));
-  p = fma(p, z, splat(5.2774996e-2f));
-  p = fma(p, z, splat(0.19064575f));
-  p = fma(p, z, splat(1.1283791f));
-  vf q = splat(3.8035461e-5f);
-  q = fma(q, z, splat(1.1642228e-3f));
-  q = fma(q, z, splat(1.4987072e-2f));
-  q = fma(q, z, splat(0.11420315f));
-  q = fma(q, z, splat(0.5022881f));
-  q = fma(q, z, splat(1.0f));
+  const vf z2 = z * z;
+  const vf p0 = fma(splat(0.19064575f), z, splat(1.1283791f));
+  const vf p1 = fma(splat(3.7744711e-3f), z, splat(5.2774996e-2f));
+  const vf p2 = fma(splat(2.0448927e-6f), z, splat(2.8483197e-4f));
+  const vf p = fma(fma(p2, z2, p1), z2, p0);
+  const vf q0 = fma(splat(0.5022881f), z, splat(1.0f));
+  const vf q1 = fma(splat(1.4987072e-2f), z, splat(0.11420315f));
+  const vf q2 = fma(splat(3.8035461e-5f), z, splat(1.1642228e-3f));
+  const vf q = fma(fma(q2, z2, q1), z2, q0);
   const vf y = c * p / q;
   return absolute(x) >= splat(3.92f) ? with_sign_of(splat(1.0f), x) : y;
 }

@@ -113,11 +113,27 @@ static inline void keep_row(uint64_t key, int64_t begin, int64_t end, uint32_t c
   }
 }
 
-// x * scale where the bytes keep, else 0. Reads W bytes.
-static inline vf drop(vf x, const uint8_t* bytes, vi k, vf scale) {
+// W bytes as integers.
+static inline vi widen_bytes(const uint8_t* bytes) {
+#if defined(__AVX512F__)
+  return (vi)_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)));
+#elif defined(__AVX2__)
+  return (vi)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes)));
+#elif defined(__x86_64__)
+  int32_t word;
+  std::memcpy(&word, bytes, sizeof word);
+  const __m128i none = _mm_setzero_si128();
+  return (vi)_mm_unpacklo_epi16(_mm_unpacklo_epi8(_mm_cvtsi32_si128(word), none), none);
+#else
   vb b;
   std::memcpy(&b, bytes, sizeof b);
-  const vi keep = __builtin_convertvector(b, vi) >= k;
+  return __builtin_convertvector(b, vi);
+#endif
+}
+
+// x * scale where the bytes keep, else 0. Reads W bytes.
+static inline vf drop(vf x, const uint8_t* bytes, vi k, vf scale) {
+  const vi keep = widen_bytes(bytes) >= k;
   return float_of(bits_of(x * scale) & keep);
 }
 

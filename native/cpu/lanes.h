@@ -58,7 +58,7 @@ constexpr int64_t sum_span = 16 * W;
 // The value a store of T would leave, as float.
 static inline vf rounded_to(vf x, const float*) { return x; }
 static inline vf rounded_to(vf x, const bf16*) {
-  return float_of((vi)(__builtin_convertvector(round_to_bf16(x), vu) << 16));
+  return float_of((vi)(rounded_bits(x) & 0xFFFF0000u));
 }
 
 // ---- stores that pass the caches by -------------------------------------------------------------

@@ -46,8 +46,29 @@ static inline vf fma(vf a, vf b, vf c) {
 #endif
 }
 
-static inline vf max(vf a, vf b) { return a > b ? a : b; }
-static inline vf min(vf a, vf b) { return a < b ? a : b; }
+// The second argument where either is NaN, as the instructions have it.
+static inline vf max(vf a, vf b) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+  return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__x86_64__)
+  return (vf)_mm_max_ps((__m128)a, (__m128)b);
+#else
+  return a > b ? a : b;
+#endif
+}
+static inline vf min(vf a, vf b) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+  return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+#elif defined(__x86_64__)
+  return (vf)_mm_min_ps((__m128)a, (__m128)b);
+#else
+  return a < b ? a : b;
+#endif
+}
 
 static inline vf sqrt(vf x) {
 #if defined(__AVX512F__)
@@ -92,13 +113,47 @@ static inline bf16 to_bf16(float x) {
 static inline void assign(float* to, float x) { *to = x; }
 static inline void assign(bf16* to, float x) { *to = to_bf16(x); }
 
+// The generic conversions between vectors of 16 and 32 bits compile to several times the instructions
+// these have, hence the intrinsics.
+static inline vf widen(vh h) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)h), 16);
+#elif defined(__AVX2__)
+  return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32((__m128i)h), 16);
+#elif defined(__x86_64__)
+  uint64_t bits;
+  std::memcpy(&bits, &h, sizeof bits);
+  return (vf)_mm_unpacklo_epi16(_mm_setzero_si128(),
+                                _mm_cvtsi64_si128(static_cast<long long>(bits)));
+#else
+  return float_of((vi)(__builtin_convertvector(h, vu) << 16));
+#endif
+}
+
+// The bits of x rounded to bfloat16 in the upper half of each lane, anything in the lower half.
+static inline vu rounded_bits(vf x) {
+  const vu bits = (vu)bits_of(x);
+  const vu rounded = bits + 0x7FFFu + ((bits >> 16) & 1u);
+  return x == x ? rounded : (bits | 0x400000u);
+}
+
 static inline vh round_to_bf16(vf x) {
-  const vi bits = bits_of(x);
-  vu rounded = (vu)bits;
-  rounded += 0x7FFFu + ((rounded >> 16) & 1u);
-  const vi is_nan = (bits & 0x7FFFFFFF) > 0x7F800000;
-  rounded = is_nan ? ((vu)bits | 0x400000u) : rounded;
-  return __builtin_convertvector(rounded >> 16, vh);
+  const vu upper = rounded_bits(x) >> 16;
+#if defined(__AVX512F__)
+  return (vh)_mm512_cvtepi32_epi16((__m512i)upper);
+#elif defined(__AVX2__)
+  const __m256i packed = _mm256_packus_epi32((__m256i)upper, (__m256i)upper);
+  return (vh)_mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08));
+#elif defined(__x86_64__)
+  // No unsigned pack before SSE4.1: the signed one keeps values that are sign-extended first.
+  const __m128i extended = _mm_srai_epi32(_mm_slli_epi32((__m128i)upper, 16), 16);
+  const long long bits = _mm_cvtsi128_si64(_mm_packs_epi32(extended, extended));
+  vh h;
+  std::memcpy(&h, &bits, sizeof h);
+  return h;
+#else
+  return __builtin_convertvector(upper, vh);
+#endif
 }
 
 // ---- memory: W elements, or the first n (0 <= n <= W; the rest reads as 0) ------------------------
@@ -111,7 +166,7 @@ static inline vf load(const float* p) {
 static inline vf load(const bf16* p) {
   vh h;
   std::memcpy(&h, p, sizeof h);
-  return float_of((vi)(__builtin_convertvector(h, vu) << 16));
+  return widen(h);
 }
 static inline void store(float* p, vf x) { std::memcpy(p, &x, sizeof x); }
 static inline void store(bf16* p, vf x) {
@@ -149,7 +204,7 @@ static inline void store(float* p, vf x, int n) {
 static inline vf load(const bf16* p, int n) {
   vh h{};
   std::memcpy(&h, p, static_cast<size_t>(n) * sizeof(bf16));
-  return float_of((vi)(__builtin_convertvector(h, vu) << 16));
+  return widen(h);
 }
 static inline void store(bf16* p, vf x, int n) {
   const vh h = round_to_bf16(x);
