@@ -23,7 +23,7 @@ namespace {
 
 // bfloat16 results need fewer terms of 2^t.
 template <typename T>
-constexpr int exp2_degree = sizeof(T) == 2 ? 4 : 6;
+constexpr int exp2_degree = sizeof(T) == 2 ? 4 : 5;
 
 // Beyond this every activation here is 0, +-1 or u to the last bit, and u^3 cannot overflow.
 constexpr float saturation = 30.0f;
@@ -52,24 +52,17 @@ struct gelu_tanh {
 };
 
 struct gelu_erf {
-  template <typename T>
-  static vf erf_of(vf u) {
-    const vf x = u * splat(0.70710678f);
-    if constexpr (sizeof(T) == 2)
-      return erf_short(x);
-    else
-      return erf(x);
-  }
+  static vf erf_of(vf u) { return erf(u * splat(0.70710678f)); }
   template <typename T>
   static vf value(vf u) {
     const vf half = u * splat(0.5f);
-    return fma(half, erf_of<T>(u), half);
+    return fma(half, erf_of(u), half);
   }
   template <typename T>
   static vf slope(vf u) {
     const vf v = clamp(u, saturation);
     const vf density = exp2_low<exp2_degree<T>>(v * v * splat(-0.5f * log2_e));
-    const vf cdf = fma(erf_of<T>(v), splat(0.5f), splat(0.5f));
+    const vf cdf = fma(erf_of(v), splat(0.5f), splat(0.5f));
     return fma(v * splat(0.39894228f), density, cdf);
   }
 };

@@ -156,7 +156,7 @@ struct backward_scratch {
   uint8_t* out_keep;  // of out_dropout
 };
 
-template <bool dropped, bool out_dropped, typename T>
+template <bool dropped, bool out_dropped, bool streaming, typename T>
 void backward_row(const backward_arrays<T>& a, int64_t at, int64_t channels, float mean, float rstd,
                   const dropout_rule& rule, const dropout_rule& out_rule,
                   const backward_scratch& scratch) {
@@ -191,8 +191,8 @@ void backward_row(const backward_arrays<T>& a, int64_t at, int64_t channels, flo
     if (a.dsum != nullptr) ds += load(a.dsum + at + c, lanes);
     vf dx = ds;
     if constexpr (dropped) dx = drop(ds, scratch.keep + c, rule.k, rule.scale);
-    if (a.dresidual != nullptr) store(a.dresidual + at + c, ds, lanes);
-    if (a.dx != nullptr) store(a.dx + at + c, dx, lanes);
+    if (a.dresidual != nullptr) put<streaming>(a.dresidual + at + c, ds, lanes);
+    if (a.dx != nullptr) put<streaming>(a.dx + at + c, dx, lanes);
     store(scratch.dgamma + c, fma(d, xhat, load(scratch.dgamma + c, lanes)), lanes);
     store(scratch.dbeta + c, load(scratch.dbeta + c, lanes) + d, lanes);
     if (scratch.dbias != nullptr)
@@ -206,7 +206,7 @@ int64_t scratch_bytes(int64_t channels) {
   return 3 * padded_channels(channels) * int64_t{sizeof(float)} + 2 * padded_keep_bytes(channels);
 }
 
-template <bool dropped, bool out_dropped, typename T>
+template <bool dropped, bool out_dropped, bool streaming, typename T>
 void backward(const cpu_context& context, const graft_add_norm_backward_args& args,
               const backward_arrays<T>& a) {
   const int64_t channels = args.channels;
@@ -230,9 +230,11 @@ void backward(const cpu_context& context, const graft_add_norm_backward_args& ar
           if constexpr (dropped) keep_row(rule.key, 0, channels, counter, 0, 0, scratch.keep);
           if constexpr (out_dropped)
             keep_row(out_rule.key, 0, channels, counter, 0, 0, scratch.out_keep);
-          backward_row<dropped, out_dropped>(a, row * channels, channels, args.mean[row],
-                                             args.rstd[row], rule, out_rule, scratch);
+          backward_row<dropped, out_dropped, streaming>(a, row * channels, channels,
+                                                        args.mean[row], args.rstd[row], rule,
+                                                        out_rule, scratch);
         }
+        if constexpr (streaming) stream_fence();
       });
   const auto* sums = static_cast<const float*>(args.workspace);
   const int64_t floats = stride / static_cast<int64_t>(sizeof(float));
@@ -255,6 +257,19 @@ void choose_forward(const cpu_context& context, const graft_add_norm_args& args,
     forward<false, false, streaming>(context, args, a);
 }
 
+template <bool streaming, typename T>
+void choose_backward(const cpu_context& context, const graft_add_norm_backward_args& args,
+                     const backward_arrays<T>& a) {
+  if (args.dropout > 0 && args.out_dropout > 0)
+    backward<true, true, streaming>(context, args, a);
+  else if (args.dropout > 0)
+    backward<true, false, streaming>(context, args, a);
+  else if (args.out_dropout > 0)
+    backward<false, true, streaming>(context, args, a);
+  else
+    backward<false, false, streaming>(context, args, a);
+}
+
 template <typename T>
 void launch_forward(const cpu_context& context, const graft_add_norm_args& args) {
   const forward_arrays<T> a = {static_cast<const T*>(args.x),     static_cast<const T*>(args.residual),
@@ -271,14 +286,14 @@ void launch_backward(const cpu_context& context, const graft_add_norm_backward_a
   const backward_arrays<T> a = {static_cast<const T*>(args.dout),  static_cast<const T*>(args.dsum),
                                 static_cast<const T*>(args.sum),   static_cast<const T*>(args.gamma),
                                 static_cast<T*>(args.dresidual),   static_cast<T*>(args.dx)};
-  if (args.dropout > 0 && args.out_dropout > 0)
-    backward<true, true>(context, args, a);
-  else if (args.dropout > 0)
-    backward<true, false>(context, args, a);
-  else if (args.out_dropout > 0)
-    backward<false, true>(context, args, a);
+  const int64_t elements = args.rows * args.channels;
+  const auto streamed = [&](const T* to) {
+    return to == nullptr || (to != a.dsum && to != a.dout && is_streamed(to, elements, args.channels));
+  };
+  if (streamed(a.dresidual) && streamed(a.dx))
+    choose_backward<true>(context, args, a);
   else
-    backward<false, false>(context, args, a);
+    choose_backward<false>(context, args, a);
 }
 
 }  // namespace

@@ -51,7 +51,7 @@ row_sum sum_of_row(const T* x, int64_t vocabulary) {
     vf sum = zero();
     for_lanes(begin, end, [&](int64_t v, auto lanes) GRAFT_INLINE {
       const vf t = fma(load(x + v, lanes), splat(log2_e), -shift);
-      sum += or_else(exp2_low<6>(t), zero(), lanes);
+      sum += or_else(exp2_low<5>(t), zero(), lanes);
     });
     row.sum += static_cast<double>(sum_lanes(sum));
   }
@@ -64,7 +64,7 @@ void write_gradient(T* x, int64_t vocabulary, int64_t row_stride, const row_sum&
   const vf shift = splat(row.shift);
   for_lanes(0, vocabulary, [&](int64_t v, auto lanes) GRAFT_INLINE {
     const vf t = fma(load(x + v, lanes), splat(log2_e), -shift);
-    store(x + v, exp2_low<sizeof(T) == 2 ? 4 : 6>(t) * factor, lanes);
+    store(x + v, exp2_low<sizeof(T) == 2 ? 4 : 5>(t) * factor, lanes);
   });
   std::memset(static_cast<void*>(x + vocabulary), 0,
               static_cast<size_t>(row_stride - vocabulary) * sizeof(T));

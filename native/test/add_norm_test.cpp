@@ -190,6 +190,11 @@ TEST(AddNorm, sameBitsForAnyThreads) {
   });
 }
 
+// Results above the size from which stores pass the caches by (8 MiB), the same numbers.
+TEST(AddNorm, streamedResultsAreTheSame) {
+  for (int dtype : float_dtypes()) run({4400, 1024, dtype, 26, 0, true, false, 0, 2});
+}
+
 TEST(AddNorm, constantRowGivesBeta) {
   on_every_isa([] {
     array x(std::vector<double>(24, 5.0), GRAFT_FLOAT32), out(24, GRAFT_FLOAT32);

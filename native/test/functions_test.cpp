@@ -75,19 +75,13 @@ TEST(Functions, tanhWithin2Ulp) {
   EXPECT_EQ(-1.0f, kernels::tanh(kernels::splat(-INFINITY))[0]);
 }
 
-TEST(Functions, erfWithin2Ulp) {
+// Bound 7 ulp: numerator, denominator, product and quotient round, without fused operations here.
+TEST(Functions, erfWithin7Ulp) {
   const auto f = [](kernels::vf x) { return kernels::erf(x); };
-  EXPECT_LE(worst_ulps(1e-30f, 10.0f, 997, f, [](double x) { return std::erf(x); }), 2.0);
+  EXPECT_LE(worst_ulps(1e-30f, 10.0f, 997, f, [](double x) { return std::erf(x); }), 7.0);
   EXPECT_TRUE(std::isnan(kernels::erf(kernels::splat(NAN))[0]));
+  EXPECT_EQ(1.0f, kernels::erf(kernels::splat(INFINITY))[0]);
   EXPECT_EQ(-1.0f, kernels::erf(kernels::splat(-INFINITY))[0]);
-}
-
-// Bound 8 ulp of float32, 1/8000 of bfloat16's: numerator, denominator, product and quotient round.
-TEST(Functions, erfShortWithin8Ulp) {
-  const auto f = [](kernels::vf x) { return kernels::erf_short(x); };
-  EXPECT_LE(worst_ulps(1e-30f, 10.0f, 997, f, [](double x) { return std::erf(x); }), 8.0);
-  EXPECT_TRUE(std::isnan(kernels::erf_short(kernels::splat(NAN))[0]));
-  EXPECT_EQ(1.0f, kernels::erf_short(kernels::splat(INFINITY))[0]);
 }
 
 TEST(Functions, exp2Within2Ulp) {
