@@ -1,0 +1,30 @@
+package dev.graft.train;
+
+/**
+ * What a run reports every {@link TrainingOptions#logEvery} steps.
+ *
+ * @param step steps done
+ * @param totalSteps steps of the run
+ * @param epoch passes over the data done, with fraction
+ * @param loss mean loss a label since the last report; of BERT's pretraining the sum of both means. NaN
+ *     if a step in between had no finite loss
+ * @param gradNorm norm of the last gradient before clipping
+ * @param learningRate rate of the last step
+ * @param tokens tokens trained on so far
+ * @param tokensPerSecond since the last report
+ * @param elapsedSeconds of this run, time before a resume included
+ * @param secondsLeft estimate
+ * @param skippedSteps steps skipped so far because their gradient was not finite
+ */
+public record StepEvent(
+    long step,
+    long totalSteps,
+    double epoch,
+    double loss,
+    double gradNorm,
+    double learningRate,
+    long tokens,
+    double tokensPerSecond,
+    double elapsedSeconds,
+    double secondsLeft,
+    long skippedSteps) {}
