@@ -194,6 +194,11 @@ public final class Batch {
     }
     liveTokens = live;
     Arrays.fill(cuSeqlens, sequences, cuSeqlens.length, tokens);
+    for (int s = 0; s < liveSequences; s++) {
+      if (cuSeqlens[s] == cuSeqlens[s + 1]) {
+        firstRows[s] = -1;
+      }
+    }
     Arrays.fill(firstRows, liveSequences, firstRows.length, -1);
     Arrays.fill(sequenceLabels, liveSequences, sequenceLabels.length, IGNORED);
     sort(inputIds, tokenOrder);

@@ -1,0 +1,106 @@
+package dev.graft.model;
+
+import dev.graft.data.Batch;
+import dev.graft.runtime.Device;
+import dev.graft.runtime.Tensor;
+
+/** Forward passes without dropout: losses, class logits, masked-word logits, hidden states. */
+public final class EvalStep implements AutoCloseable {
+  private final Device device;
+  private final Network network;
+  private final Limits limits;
+  private Steps losses;
+  private Steps outputs;
+  private Steps logits;
+
+  public EvalStep(Network network, Limits limits) {
+    this.network = network;
+    this.device = network.device();
+    this.limits = limits;
+  }
+
+  /** Adds the batch's losses and labels to the device's slots. */
+  public void loss(Batch batch) {
+    if (losses == null) {
+      losses = new Steps(network, limits, "evaluation", true, false, false, false, false);
+    }
+    run(losses, batch);
+  }
+
+  private Outputs run(Steps steps, Batch batch) {
+    Steps.Step step = steps.of(batch);
+    steps.inputs().upload(batch);
+    device.stepBegin(0, 0, 0, batch.sequences, 1, 1);
+    step.program.run();
+    return step.outputs;
+  }
+
+  private Outputs outputs(Batch batch) {
+    if (outputs == null) {
+      outputs = new Steps(network, limits, "inference", false, false, false, false, false);
+    }
+    return run(outputs, batch);
+  }
+
+  /**
+   * Class logits of a batch.
+   *
+   * @return [live sequences][classes]
+   */
+  public float[][] classify(Batch batch) {
+    require(Task.SEQUENCE_CLASSIFICATION);
+    Tensor all = outputs(batch).sequenceLogits;
+    int classes = Math.toIntExact(all.size(1));
+    float[][] rows = new float[batch.liveSequences][];
+    for (int s = 0; s < rows.length; s++) {
+      rows[s] = all.floats((long) s * classes, classes);
+    }
+    return rows;
+  }
+
+  /**
+   * Logits of the vocabulary at some rows of a batch.
+   *
+   * @param rows rows of the batch
+   * @return [rows][V]
+   */
+  public float[][] vocabularyLogits(Batch batch, int... rows) {
+    if (logits == null) {
+      logits = new Steps(network, limits, "logits", false, false, false, false, true);
+    }
+    Tensor all = run(logits, batch).logits;
+    if (all == null) {
+      throw new IllegalStateException("a network for " + network.task() + " has no vocabulary head");
+    }
+    float[][] out = new float[rows.length][];
+    for (int i = 0; i < rows.length; i++) {
+      out[i] = all.floats(rows[i] * all.size(1), network.config().vocabSize());
+    }
+    return out;
+  }
+
+  /**
+   * The last hidden states.
+   *
+   * @return [live tokens × C], row after row
+   */
+  public float[] hidden(Batch batch) {
+    Tensor last = outputs(batch).last;
+    return last.floats(0, Math.multiplyExact(batch.liveTokens, network.config().channels()));
+  }
+
+  private void require(Task task) {
+    if (network.task() != task) {
+      throw new IllegalStateException("this network was made for " + network.task());
+    }
+  }
+
+  @Override
+  public void close() {
+    for (Steps steps : new Steps[] {losses, outputs, logits}) {
+      if (steps != null) {
+        steps.close();
+      }
+    }
+  }
+}

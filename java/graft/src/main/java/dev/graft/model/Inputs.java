@@ -1,0 +1,82 @@
+package dev.graft.model;
+
+import dev.graft.data.Batch;
+import dev.graft.runtime.Arena;
+import dev.graft.runtime.DType;
+import dev.graft.runtime.Device;
+import dev.graft.runtime.Tensor;
+
+/** A batch on the device: the int32 tensors every recorded step reads. */
+final class Inputs implements AutoCloseable {
+  private final Arena arena;
+  final Limits limits;
+  final Tensor ids;
+  final Tensor positions;
+  final Tensor types;
+  final Tensor labels;
+  final Tensor cuSeqlens;
+  final Tensor maskedRows;
+  final Tensor maskedLabels;
+  final Tensor sequenceLabels;
+  final Tensor firstRows;
+  final Tensor tokenOrder;
+  final Tensor positionOrder;
+  final Tensor typeOrder;
+
+  Inputs(Device device, Limits limits) {
+    this.limits = limits;
+    arena = new Arena(device, "inputs");
+    long tokens = limits.maxTokens();
+    long sequences = limits.maxSequences();
+    ids = ints("input_ids", tokens);
+    positions = ints("position_ids", tokens);
+    types = ints("token_type_ids", tokens);
+    labels = ints("labels", tokens);
+    cuSeqlens = ints("cu_seqlens", sequences + 1);
+    maskedRows = ints("masked_rows", tokens);
+    maskedLabels = ints("masked_labels", tokens);
+    sequenceLabels = ints("sequence_labels", sequences);
+    firstRows = ints("first_rows", sequences);
+    tokenOrder = ints("token_order", tokens);
+    positionOrder = ints("position_order", tokens);
+    typeOrder = ints("type_order", tokens);
+  }
+
+  private Tensor ints(String name, long size) {
+    return arena.zeros(name, DType.INT32, size);
+  }
+
+  /** Copies a batch; allocates nothing. */
+  void upload(Batch batch) {
+    if (batch.tokens > limits.maxTokens()
+        || batch.maxSequences() > limits.maxSequences()
+        || batch.maxSeqlen() > limits.maxSeqlen()) {
+      throw new IllegalArgumentException(
+          "a batch of "
+              + batch.tokens
+              + " tokens, up to "
+              + batch.maxSequences()
+              + " sequences of up to "
+              + batch.maxSeqlen()
+              + ", exceeds "
+              + limits);
+    }
+    ids.put(batch.inputIds, batch.tokens);
+    positions.put(batch.positionIds, batch.tokens);
+    types.put(batch.tokenTypeIds, batch.tokens);
+    labels.put(batch.labels, batch.tokens);
+    cuSeqlens.put(batch.cuSeqlens, batch.maxSequences() + 1);
+    maskedRows.put(batch.maskedRows, batch.maskedCount);
+    maskedLabels.put(batch.maskedLabels, batch.maskedCount);
+    sequenceLabels.put(batch.sequenceLabels, batch.maxSequences());
+    firstRows.put(batch.firstRows, batch.maxSequences());
+    tokenOrder.put(batch.tokenOrder, batch.tokens);
+    positionOrder.put(batch.positionOrder, batch.tokens);
+    typeOrder.put(batch.typeOrder, batch.tokens);
+  }
+
+  @Override
+  public void close() {
+    arena.close();
+  }
+}

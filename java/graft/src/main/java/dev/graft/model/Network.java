@@ -1,0 +1,158 @@
+package dev.graft.model;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.graft.io.AtomicFiles;
+import dev.graft.io.InvalidInputException;
+import dev.graft.io.Json;
+import dev.graft.io.ModelDirectory;
+import dev.graft.io.Safetensors;
+import dev.graft.model.Parameters.Loaded;
+import dev.graft.runtime.DType;
+import dev.graft.runtime.Device;
+import java.nio.file.Path;
+import java.util.List;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A network with its parameters on a device. What it computes is recorded by {@link TrainStep}, {@link
+ * EvalStep} and {@link Decoder}, which may share one network's weights.
+ */
+public abstract class Network implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(Network.class);
+
+  private final Device device;
+  private final ModelConfig config;
+  private final Task task;
+  private final DType dtype;
+  final Parameters parameters;
+
+  Network(Device device, ModelConfig config, Task task, DType dtype) {
+    this.device = device;
+    this.config = config;
+    this.task = task;
+    this.dtype = dtype;
+    this.parameters = new Parameters(device, dtype);
+  }
+
+  /** A fresh network; its weights are a function of the seed. */
+  public static Network create(
+      Device device, ModelConfig config, Task task, DType dtype, long seed) {
+    Network network = build(device, config, task, dtype);
+    network.parameters.initialise(seed);
+    return network;
+  }
+
+  private static Network build(Device device, ModelConfig config, Task task, DType dtype) {
+    if (config instanceof Gpt2Config gpt2) {
+      return new Gpt2(device, gpt2, task, dtype);
+    }
+    return new Bert(device, (BertConfig) config, task, dtype);
+  }
+
+  /** Reads a model directory; see the overload with labels. */
+  public static Network load(Device device, Path directory, Task task, DType dtype) {
+    return load(device, directory, task, dtype, null, 0);
+  }
+
+  /**
+   * Reads a model directory. A head the checkpoint does not hold is initialised from {@code seed}, and
+   * said so in the log; a missing tensor of the body is an error.
+   *
+   * @param labels names of the classes, or null for those of config.json
+   */
+  public static Network load(
+      Device device, Path directory, Task task, DType dtype, List<String> labels, long seed) {
+    ModelDirectory model = ModelDirectory.resolve(directory);
+    ModelConfig config =
+        ModelConfig.fromJson(model.file(ModelDirectory.CONFIG), model.readConfig());
+    if (labels != null) {
+      config = config.withLabels(labels);
+    }
+    if (task == Task.SEQUENCE_CLASSIFICATION && config.labels().isEmpty()) {
+      throw InvalidInputException.of(
+          model.file(ModelDirectory.CONFIG),
+          "there are no classes (id2label); give their names or fine-tune first");
+    }
+    Network network = build(device, config, task, dtype);
+    try (Safetensors weights = model.weights()) {
+      network.parameters.initialise(seed);
+      network.check(weights, network.parameters.load(weights));
+      return network;
+    } catch (RuntimeException e) {
+      network.close();
+      throw e;
+    }
+  }
+
+  private void check(Safetensors weights, Loaded loaded) {
+    List<String> body = loaded.missing().stream().filter(name -> !isHead(name)).toList();
+    if (!body.isEmpty()) {
+      throw InvalidInputException.of(
+          weights.file(), "these tensors of a " + config.modelType() + " are missing: " + body);
+    }
+    if (!loaded.missing().isEmpty()) {
+      LOG.info("not in {} and initialised afresh: {}", weights.file(), loaded.missing());
+    }
+    List<String> unused = loaded.unused().stream().filter(name -> !isKnownBuffer(name)).toList();
+    if (!unused.isEmpty()) {
+      LOG.info("in {} but not used for {}: {}", weights.file(), task, unused);
+    }
+  }
+
+  /** Causal masks and position ids that older checkpoints carry. */
+  private static boolean isKnownBuffer(String name) {
+    return name.endsWith(".attn.bias")
+        || name.endsWith(".attn.masked_bias")
+        || name.endsWith("position_ids");
+  }
+
+  /** Whether a checkpoint may lack this tensor, to be trained from fresh. */
+  abstract boolean isHead(String name);
+
+  /** Records a step over one bucket. */
+  abstract Outputs record(Recording recording);
+
+  /** Rows of the vocabulary in memory: a multiple of 64. */
+  static long paddedVocabulary(long vocabulary) {
+    return (vocabulary + 63) / 64 * 64;
+  }
+
+  public Device device() {
+    return device;
+  }
+
+  public ModelConfig config() {
+    return config;
+  }
+
+  public Task task() {
+    return task;
+  }
+
+  public DType dtype() {
+    return dtype;
+  }
+
+  public Parameters parameters() {
+    return parameters;
+  }
+
+  /** Allocates gradients and the optimizer's moments. */
+  public void enableTraining() {
+    parameters.enableTraining();
+  }
+
+  /** Writes {@code config.json} and {@code model.safetensors}, each atomically. */
+  public void save(Path directory) {
+    parameters.save(directory.resolve(ModelDirectory.WEIGHTS));
+    ObjectNode json = config.toJson(task);
+    json.put("torch_dtype", "float32");
+    AtomicFiles.write(directory.resolve(ModelDirectory.CONFIG), Json.pretty(json));
+  }
+
+  @Override
+  public void close() {
+    parameters.close();
+  }
+}

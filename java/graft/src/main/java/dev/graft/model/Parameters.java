@@ -1,0 +1,334 @@
+package dev.graft.model;
+
+import dev.graft.io.InvalidInputException;
+import dev.graft.io.Safetensors;
+import dev.graft.io.SafetensorsWriter;
+import dev.graft.io.TensorInfo;
+import dev.graft.program.Ops;
+import dev.graft.runtime.Arena;
+import dev.graft.runtime.DType;
+import dev.graft.runtime.Device;
+import dev.graft.runtime.Tensor;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+
+/**
+ * The tensors of a network: fp32 master weights, the copy the kernels read (bf16, or the weights
+ * themselves), and while training gradients and the optimizer's moments.
+ *
+ * <p>In memory some tensors are wider than in a checkpoint: BERT's query, key and value stand one after
+ * the other as one matrix, and vocabularies are padded to a multiple of 64 rows of zeros. {@link
+ * Parameter#parts} says where each published tensor lies.
+ */
+public final class Parameters implements AutoCloseable {
+  private static final int CHUNK = 1 << 20;
+
+  /** How a fresh parameter begins. */
+  enum Init {
+    NORMAL,
+    ZEROS,
+    ONES
+  }
+
+  /**
+   * A published tensor inside a parameter.
+   *
+   * @param name key in the checkpoint
+   * @param offset first element
+   * @param shape as published
+   */
+  public record Part(String name, long offset, long[] shape) {
+    long count() {
+      return Arrays.stream(shape).reduce(1, Math::multiplyExact);
+    }
+  }
+
+  /** One tensor the optimizer steps. */
+  public static final class Parameter {
+    private final List<Part> parts;
+    private final boolean matrix;
+    private final Init init;
+    private final double std;
+    private final Tensor weight;
+    private final Tensor compute;
+    private Tensor grad;
+    private Tensor firstMoment;
+    private Tensor secondMoment;
+
+    private Parameter(
+        List<Part> parts, boolean matrix, Init init, double std, Tensor weight, Tensor compute) {
+      this.parts = parts;
+      this.matrix = matrix;
+      this.init = init;
+      this.std = std;
+      this.weight = weight;
+      this.compute = compute;
+    }
+
+    public String name() {
+      return weight.name();
+    }
+
+    /** The published tensors in it. */
+    public List<Part> parts() {
+      return parts;
+    }
+
+    /** Whether it is a weight matrix or embedding, rather than a bias or LayerNorm vector. */
+    public boolean matrix() {
+      return matrix;
+    }
+
+    /** fp32. */
+    public Tensor weight() {
+      return weight;
+    }
+
+    /** What the kernels read: bf16, or {@link #weight} itself. */
+    public Tensor compute() {
+      return compute;
+    }
+
+    /** fp32; there while training. */
+    public Tensor grad() {
+      if (grad == null) {
+        throw new IllegalStateException(name() + " has no gradient: training is not enabled");
+      }
+      return grad;
+    }
+
+    /** fp32; there while training. */
+    public Tensor firstMoment() {
+      grad();
+      return firstMoment;
+    }
+
+    /** fp32; there while training. */
+    public Tensor secondMoment() {
+      grad();
+      return secondMoment;
+    }
+  }
+
+  private final Device device;
+  private final DType dtype;
+  private final Arena weights;
+  private final List<Parameter> all = new ArrayList<>();
+  private final Map<String, String> fileKeys = new LinkedHashMap<>();
+  private Arena training;
+
+  Parameters(Device device, DType dtype) {
+    if (dtype == DType.INT32) {
+      throw new IllegalArgumentException("dtype: expected FLOAT32 or BFLOAT16, got INT32");
+    }
+    this.device = device;
+    this.dtype = dtype;
+    this.weights = new Arena(device, "weights");
+  }
+
+  /** A parameter that is stored under its own name and shape. */
+  Parameter add(String name, boolean matrix, Init init, double std, long... shape) {
+    return add(name, List.of(new Part(name, 0, shape)), matrix, init, std, shape);
+  }
+
+  /** A parameter whose rows beyond {@code shape[0]} are padding. */
+  Parameter addPadded(
+      String name, long paddedRows, boolean matrix, Init init, double std, long... shape) {
+    long[] padded = shape.clone();
+    padded[0] = paddedRows;
+    return add(name, List.of(new Part(name, 0, shape)), matrix, init, std, padded);
+  }
+
+  /** Several published tensors of one shape, one after the other. */
+  Parameter addJoined(
+      String name, List<String> names, boolean matrix, Init init, double std, long... each) {
+    List<Part> parts = new ArrayList<>();
+    long count = Arrays.stream(each).reduce(1, Math::multiplyExact);
+    for (String one : names) {
+      parts.add(new Part(one, parts.size() * count, each));
+    }
+    long[] shape = each.clone();
+    shape[0] *= names.size();
+    return add(name, parts, matrix, init, std, shape);
+  }
+
+  private Parameter add(
+      String name, List<Part> parts, boolean matrix, Init init, double std, long... shape) {
+    Tensor weight = weights.zeros(name, DType.FLOAT32, shape);
+    Tensor compute =
+        dtype == DType.FLOAT32 ? weight : weights.zeros(name, DType.BFLOAT16, shape);
+    Parameter parameter = new Parameter(List.copyOf(parts), matrix, init, std, weight, compute);
+    all.add(parameter);
+    return parameter;
+  }
+
+  /** In the order of the network, first to last. */
+  public List<Parameter> all() {
+    return Collections.unmodifiableList(all);
+  }
+
+  /** Elements of the published tensors, padding not counted. */
+  public long count() {
+    return all.stream().flatMap(p -> p.parts.stream()).mapToLong(Part::count).sum();
+  }
+
+  /** Allocates gradients and moments, all zero. */
+  void enableTraining() {
+    if (training != null) {
+      return;
+    }
+    training = new Arena(device, "gradients and moments");
+    for (Parameter p : all) {
+      p.grad = training.zeros(p.name() + " gradient", DType.FLOAT32, p.weight.shape());
+      p.firstMoment = training.zeros(p.name() + " m", DType.FLOAT32, p.weight.shape());
+      p.secondMoment = training.zeros(p.name() + " v", DType.FLOAT32, p.weight.shape());
+    }
+  }
+
+  /** Fresh weights, a function of the seed alone. */
+  void initialise(long seed) {
+    for (int i = 0; i < all.size(); i++) {
+      initialise(seed, i);
+    }
+    syncCompute();
+  }
+
+  private void initialise(long seed, int index) {
+    Parameter p = all.get(index);
+    for (Part part : p.parts) {
+      Tensor view = p.weight.view(part.offset(), part.count());
+      switch (p.init) {
+        case NORMAL -> {
+          // One stream a published tensor, so that joining tensors changes no weight.
+          int stream = 1 + 8 * index + p.parts.indexOf(part);
+          Ops.fillNormal(device, view, seed, stream, 0, (float) p.std);
+        }
+        case ONES -> {
+          float[] ones = new float[Math.toIntExact(part.count())];
+          Arrays.fill(ones, 1);
+          view.put(0, ones);
+        }
+        case ZEROS -> view.put(0, new float[Math.toIntExact(part.count())]);
+        default -> throw new AssertionError(p.init);
+      }
+    }
+  }
+
+  /** Rounds the master weights into the copies the kernels read. */
+  public void syncCompute() {
+    for (Parameter p : all) {
+      if (p.compute != p.weight) {
+        Ops.castNow(device, p.weight, p.compute);
+      }
+    }
+  }
+
+  /** What {@link #load} did with the file. */
+  record Loaded(List<String> missing, List<String> unused) {}
+
+  /**
+   * Reads the parameters a checkpoint holds, under their published names or without the leading {@code
+   * bert.} or {@code transformer.}, with {@code gamma} and {@code beta} for LayerNorm's {@code weight}
+   * and {@code bias}.
+   *
+   * @return names it does not hold (their weights are left as they are) and names nobody asked for
+   */
+  Loaded load(Safetensors file) {
+    Set<String> unused = new TreeSet<>(file.names());
+    List<String> missing = new ArrayList<>();
+    for (Parameter p : all) {
+      for (Part part : p.parts) {
+        String key = find(file, part.name());
+        if (key == null) {
+          missing.add(part.name());
+          continue;
+        }
+        unused.remove(key);
+        fileKeys.put(part.name(), key);
+        TensorInfo info = file.info(key);
+        if (!Arrays.equals(info.shape(), part.shape())) {
+          throw InvalidInputException.of(
+              file.file(),
+              "tensor "
+                  + key
+                  + ": expected shape "
+                  + Arrays.toString(part.shape())
+                  + " by config.json, got "
+                  + Arrays.toString(info.shape()));
+        }
+        for (long first = 0; first < part.count(); first += CHUNK) {
+          int length = (int) Math.min(CHUNK, part.count() - first);
+          p.weight.put(part.offset() + first, file.floats(key, first, length));
+        }
+      }
+    }
+    syncCompute();
+    return new Loaded(missing, new ArrayList<>(unused));
+  }
+
+  private static String find(Safetensors file, String name) {
+    String bare = name.replaceFirst("^(bert|transformer)\\.", "");
+    for (String candidate : List.of(name, bare, "bert." + name, "transformer." + name)) {
+      for (String spelled : List.of(candidate, oldSpelling(candidate))) {
+        if (file.contains(spelled)) {
+          return spelled;
+        }
+      }
+    }
+    return null;
+  }
+
+  private static String oldSpelling(String name) {
+    return name.replace("LayerNorm.weight", "LayerNorm.gamma")
+        .replace("LayerNorm.bias", "LayerNorm.beta");
+  }
+
+  /** Writes the master weights under their published names, fp32. */
+  public void save(Path file) {
+    SafetensorsWriter writer = new SafetensorsWriter();
+    for (Parameter p : all) {
+      for (Part part : p.parts) {
+        writer.floats(
+            part.name(),
+            (first, to) -> {
+              float[] read = p.weight.floats(part.offset() + first, to.length);
+              System.arraycopy(read, 0, to, 0, to.length);
+            },
+            part.shape());
+      }
+    }
+    writer.write(file);
+  }
+
+  /** The key a published tensor was read under, or its published name if it was not read. */
+  public String fileKey(String name) {
+    return fileKeys.getOrDefault(name, name);
+  }
+
+  /** The published gradients by name, in order. */
+  public Map<String, float[]> gradients() {
+    Map<String, float[]> gradients = new LinkedHashMap<>();
+    for (Parameter p : all) {
+      for (Part part : p.parts) {
+        gradients.put(
+            part.name(), p.grad().floats(part.offset(), Math.toIntExact(part.count())));
+      }
+    }
+    return gradients;
+  }
+
+  @Override
+  public void close() {
+    if (training != null) {
+      training.close();
+    }
+    weights.close();
+  }
+}

@@ -1,0 +1,119 @@
+package dev.graft.model;
+
+import dev.graft.data.Batch;
+import dev.graft.program.ActivationArena;
+import dev.graft.program.Program;
+import java.util.HashMap;
+import java.util.Map;
+
+/** Recorded steps by bucket, over one activation arena; a bucket is recorded when it first comes. */
+final class Steps implements AutoCloseable {
+  /** Programs are found without making a key object. */
+  private static final int SHIFT = 32;
+
+  /** A recorded step and what it leaves to read. */
+  static final class Step {
+    final Program program;
+    final Outputs outputs;
+
+    Step(Program program, Outputs outputs) {
+      this.program = program;
+      this.outputs = outputs;
+    }
+  }
+
+  private final Network network;
+  private final Inputs inputs;
+  private final ActivationArena arena;
+  private final Map<Long, Step> steps = new HashMap<>();
+  private final boolean loss;
+  private final boolean backward;
+  private final boolean dropout;
+  private final boolean keepHidden;
+  private final boolean keepLogits;
+  private long lastKey = -1;
+  private Step last;
+
+  Steps(
+      Network network,
+      Limits limits,
+      String name,
+      boolean loss,
+      boolean backward,
+      boolean dropout,
+      boolean keepHidden,
+      boolean keepLogits) {
+    if (limits.maxSeqlen() > network.config().maxPositions()) {
+      throw new IllegalArgumentException(
+          "sequences of up to "
+              + limits.maxSeqlen()
+              + " tokens exceed the model's "
+              + network.config().maxPositions()
+              + " positions");
+    }
+    this.network = network;
+    this.inputs = new Inputs(network.device(), limits);
+    this.arena = new ActivationArena(network.device(), name + " activations");
+    this.loss = loss;
+    this.backward = backward;
+    this.dropout = dropout;
+    this.keepHidden = keepHidden;
+    this.keepLogits = keepLogits;
+  }
+
+  Inputs inputs() {
+    return inputs;
+  }
+
+  long activationBytes() {
+    return arena.bytes();
+  }
+
+  /** The step of a batch's bucket. */
+  Step of(Batch batch) {
+    int masked =
+        network.task() == Task.MASKED_LM || network.task() == Task.PRETRAINING
+            ? batch.maskedCount
+            : 0;
+    long key = ((long) batch.tokens << SHIFT) | masked;
+    if (key != lastKey) {
+      Step step = steps.get(key);
+      if (step == null) {
+        step = record(batch.tokens, masked);
+        steps.put(key, step);
+      }
+      last = step;
+      lastKey = key;
+    }
+    return last;
+  }
+
+  private Step record(int tokens, int masked) {
+    Program program = new Program(tokens + " tokens", arena);
+    StepSpec spec =
+        new StepSpec(
+            tokens,
+            masked,
+            inputs.limits.maxSequences(),
+            inputs.limits.maxSeqlen(),
+            loss,
+            backward,
+            dropout,
+            keepHidden,
+            keepLogits);
+    Recording recording = new Recording(program, spec, inputs, network.dtype());
+    Outputs outputs = network.record(recording);
+    if (!loss && !keepHidden) {
+      program.keep(outputs.last);
+    }
+    program.seal();
+    return new Step(program, outputs);
+  }
+
+  @Override
+  public void close() {
+    steps.values().forEach(step -> step.program.close());
+    arena.close();
+    inputs.close();
+  }
+}

@@ -1,0 +1,334 @@
+package dev.graft.model;
+
+import dev.graft.data.Batch;
+import dev.graft.io.InvalidInputException;
+import dev.graft.io.Json;
+import dev.graft.io.ModelDirectory;
+import dev.graft.io.Safetensors;
+import dev.graft.io.SafetensorsWriter;
+import dev.graft.io.TensorInfo;
+import dev.graft.runtime.DType;
+import dev.graft.runtime.Device;
+import dev.graft.runtime.Tensor;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.function.Consumer;
+
+/**
+ * One pass over tensors named as the reference implementation names them, for checks from outside.
+ *
+ * <p>Inputs: {@code input_ids [B, T]}; {@code attention_mask [B, T]} with padding on either side;
+ * {@code token_type_ids}, {@code position_ids [B, T]}; {@code labels [B, T]} (−100 ignored, unshifted
+ * for the causal model) or {@code shift_labels} (already shifted), or {@code labels [B]} for classes;
+ * {@code next_sentence_label [B]}. Masked tokens are not computed at all: real tokens are packed, their
+ * positions are column numbers unless given. Labels are shifted in the padded layout; a target counts
+ * only where it and its predictor are unmasked. Outputs have the inputs' shape; rows of masked tokens
+ * are 0. BERT's pooler reads the first unmasked token of a sequence.
+ *
+ * <p>Dropout is off.
+ */
+public final class Trace implements AutoCloseable {
+  /**
+   * One optimizer step of {@link #train}.
+   *
+   * @param step 1, 2 …
+   * @param loss before the step
+   * @param gradNorm before clipping
+   */
+  public record StepResult(int step, double loss, double gradNorm) {}
+
+  private final Device device;
+  private final Network network;
+  private final Batch batch;
+  private final int sequences;
+  private final int columns;
+  private final int[] cells; // row -> b * T + t
+  private boolean hasLabels;
+  private boolean hasSequenceLabels;
+
+  /** Loads the model and packs the inputs. */
+  public Trace(Device device, Path model, Path inputs, DType dtype) {
+    this.device = device;
+    ModelDirectory directory = ModelDirectory.resolve(model);
+    Path configFile = directory.file(ModelDirectory.CONFIG);
+    Task task = ModelConfig.taskOf(configFile, directory.readConfig());
+    try (Safetensors in = Safetensors.open(inputs)) {
+      TensorInfo ids = in.info("input_ids");
+      if (ids.shape().length != 2) {
+        throw InvalidInputException.of(inputs, "input_ids: expected [B, T], got " + ids);
+      }
+      sequences = Math.toIntExact(ids.shape()[0]);
+      columns = Math.toIntExact(ids.shape()[1]);
+      network = Network.load(device, directory.path(), task, dtype);
+      int[] mask = grid(in, inputs, "attention_mask");
+      int tokens = mask == null ? sequences * columns : Arrays.stream(mask).map(Trace::bit).sum();
+      if (tokens == 0) {
+        network.close();
+        throw InvalidInputException.of(inputs, "there is no unmasked token");
+      }
+      cells = new int[tokens];
+      batch = new Batch(tokens, sequences, columns);
+      try {
+        pack(in, inputs, mask);
+      } catch (RuntimeException e) {
+        network.close();
+        throw e;
+      }
+    }
+  }
+
+  private static int bit(int value) {
+    return value == 0 ? 0 : 1;
+  }
+
+  private int[] grid(Safetensors in, Path file, String name) {
+    if (!in.contains(name)) {
+      return null;
+    }
+    long[] shape = in.info(name).shape();
+    boolean row = shape.length == 1 && shape[0] == columns && name.equals("position_ids");
+    boolean oneRow = shape.length == 2 && shape[0] == 1 && shape[1] == columns;
+    if (!row && !oneRow && !Arrays.equals(shape, new long[] {sequences, columns})) {
+      throw InvalidInputException.of(
+          file, name + ": expected [" + sequences + ", " + columns + "], got " + in.info(name));
+    }
+    int[] values = in.ints(name);
+    if (values.length == sequences * columns) {
+      return values;
+    }
+    int[] repeated = new int[sequences * columns];
+    for (int b = 0; b < sequences; b++) {
+      System.arraycopy(values, 0, repeated, b * columns, columns);
+    }
+    return repeated;
+  }
+
+  private int[] column(Safetensors in, Path file, String name) {
+    if (!in.contains(name)) {
+      return null;
+    }
+    int[] values = in.ints(name);
+    if (values.length != sequences) {
+      throw InvalidInputException.of(
+          file, name + ": expected [" + sequences + "], got " + in.info(name));
+    }
+    return values;
+  }
+
+  private void pack(Safetensors in, Path file, int[] mask) {
+    ModelConfig config = network.config();
+    boolean classes = network.task() == Task.SEQUENCE_CLASSIFICATION;
+    int[] ids = grid(in, file, "input_ids");
+    int[] types = grid(in, file, "token_type_ids");
+    int[] positions = grid(in, file, "position_ids");
+    int[] shifted = grid(in, file, "shift_labels");
+    int[] labels = classes ? null : grid(in, file, "labels");
+    int[] sequenceLabels = column(in, file, classes ? "labels" : "next_sentence_label");
+    boolean causal = network.task() == Task.CAUSAL_LM;
+    hasLabels = (causal && shifted != null) || labels != null;
+    hasSequenceLabels =
+        sequenceLabels != null && (classes || network.task() == Task.PRETRAINING);
+    int typeRows = config instanceof BertConfig bert ? bert.typeVocabSize() : 1;
+    int classCount = classes ? config.labels().size() : 2;
+
+    batch.begin();
+    int row = 0;
+    for (int b = 0; b < sequences; b++) {
+      int sequenceLabel = hasSequenceLabels ? sequenceLabels[b] : Batch.IGNORED;
+      within(file, classes ? "labels" : "next_sentence_label", sequenceLabel, classCount, true);
+      batch.beginSequence(sequenceLabel);
+      for (int t = 0; t < columns; t++) {
+        int cell = b * columns + t;
+        if (mask != null && mask[cell] == 0) {
+          continue;
+        }
+        int position = positions == null ? t : positions[cell];
+        int type = types == null || typeRows == 1 ? 0 : types[cell];
+        within(file, "input_ids", ids[cell], config.vocabSize(), false);
+        within(file, "position_ids", position, config.maxPositions(), false);
+        within(file, "token_type_ids", type, typeRows, false);
+        int label = label(causal, labels, shifted, mask, cell, t);
+        within(file, "labels", label, config.vocabSize(), true);
+        batch.addToken(ids[cell], position, type, label);
+        cells[row++] = cell;
+      }
+    }
+    batch.finish();
+  }
+
+  private int label(boolean causal, int[] labels, int[] shifted, int[] mask, int cell, int t) {
+    if (!causal) {
+      return labels == null ? Batch.IGNORED : labels[cell];
+    }
+    boolean hasNext = t + 1 < columns;
+    if (hasNext && mask != null && mask[cell + 1] == 0) {
+      return Batch.IGNORED;
+    }
+    if (shifted != null) {
+      return shifted[cell];
+    }
+    return labels == null || !hasNext ? Batch.IGNORED : labels[cell + 1];
+  }
+
+  private static void within(Path file, String name, int value, int end, boolean ignorable) {
+    if ((value < 0 || value >= end) && !(ignorable && value == Batch.IGNORED)) {
+      throw InvalidInputException.of(
+          file, name + ": expected values in 0.." + (end - 1) + ", got " + value);
+    }
+  }
+
+  /** The network, for saving it after {@link #train}. */
+  public Network network() {
+    return network;
+  }
+
+  private float scale(int slot) {
+    boolean classes = network.task() == Task.SEQUENCE_CLASSIFICATION;
+    long count = slot == 1 || classes ? batch.sequenceLabelCount() : batch.labelCount();
+    return count == 0 ? 0 : 1f / count;
+  }
+
+  /** The mean loss of each head, added; as counted since the last reset. */
+  private double loss() {
+    device.stepRead();
+    double loss = 0;
+    boolean classes = network.task() == Task.SEQUENCE_CLASSIFICATION;
+    if (hasLabels || classes) {
+      loss += device.lossSum(0) / device.lossCount(0);
+    }
+    if (hasSequenceLabels && !classes) {
+      loss += device.lossSum(1) / device.lossCount(1);
+    }
+    return loss;
+  }
+
+  private boolean hasLoss() {
+    return hasLabels || hasSequenceLabels;
+  }
+
+  /** Runs one pass and writes every output. */
+  public void run(Path file, boolean gradients) {
+    if (gradients && !hasLoss()) {
+      throw new InvalidInputException("gradients need labels among the inputs");
+    }
+    if (gradients) {
+      network.enableTraining();
+    }
+    SafetensorsWriter writer = new SafetensorsWriter();
+    try (Steps steps =
+        new Steps(
+            network, Limits.of(batch), "trace", hasLoss(), gradients, false, true, true)) {
+      Steps.Step step = steps.of(batch);
+      steps.inputs().upload(batch);
+      device.lossReset();
+      device.stepBegin(0, 0, 0, batch.sequences, scale(0), scale(1));
+      step.program.run();
+      if (hasLoss()) {
+        writer.floats("loss", new float[] {(float) loss()});
+      }
+      write(writer, step.outputs);
+      if (gradients) {
+        for (Parameters.Parameter p : network.parameters().all()) {
+          for (Parameters.Part part : p.parts()) {
+            writer.floats(
+                "grad." + network.parameters().fileKey(part.name()),
+                p.grad().floats(part.offset(), Math.toIntExact(part.count())),
+                part.shape());
+          }
+        }
+      }
+      writer.write(file);
+    }
+  }
+
+  private void write(SafetensorsWriter writer, Outputs outputs) {
+    long channels = network.config().channels();
+    for (int i = 0; i < outputs.hidden.size(); i++) {
+      writer.floats(
+          "hidden_states." + i, spread(outputs.hidden.get(i), channels), sequences, columns, channels);
+    }
+    writer.floats(
+        "last_hidden_state", spread(outputs.last, channels), sequences, columns, channels);
+    if (outputs.pooled != null) {
+      writer.floats(
+          "pooler_output",
+          outputs.pooled.floats(0, Math.toIntExact(sequences * channels)),
+          sequences,
+          channels);
+    }
+    boolean pretraining = network.task() == Task.PRETRAINING;
+    if (outputs.logits != null) {
+      long vocabulary = network.config().vocabSize();
+      writer.floats(
+          pretraining ? "prediction_logits" : "logits",
+          spread(outputs.logits, vocabulary),
+          sequences,
+          columns,
+          vocabulary);
+    }
+    if (outputs.sequenceLogits != null) {
+      long classes = outputs.sequenceLogits.size(1);
+      writer.floats(
+          pretraining ? "seq_relationship_logits" : "logits",
+          outputs.sequenceLogits.floats(0, Math.toIntExact(sequences * classes)),
+          sequences,
+          classes);
+    }
+  }
+
+  /** Packed rows back to [B, T, width]; masked cells are 0. */
+  private float[] spread(Tensor packed, long width) {
+    int w = Math.toIntExact(width);
+    float[] out = new float[Math.multiplyExact(Math.multiplyExact(sequences, columns), w)];
+    for (int row = 0; row < cells.length; row++) {
+      float[] values = packed.floats(row * packed.size(-1), w);
+      System.arraycopy(values, 0, out, cells[row] * w, w);
+    }
+    return out;
+  }
+
+  /**
+   * Trains on the batch, step after step.
+   *
+   * @param each sees every step
+   * @return the loss after the last step
+   */
+  public double train(int count, float lr, OptimizerOptions options, Consumer<StepResult> each) {
+    if (!hasLoss()) {
+      throw new InvalidInputException("training steps need labels among the inputs");
+    }
+    try (TrainStep step = new TrainStep(network, Limits.of(batch), options, false);
+        EvalStep eval = new EvalStep(network, Limits.of(batch))) {
+      for (int i = 1; i <= count; i++) {
+        device.lossReset();
+        step.forwardBackward(batch, 0, i, scale(0), scale(1));
+        double loss = loss();
+        step.update(lr);
+        device.stepRead();
+        each.accept(new StepResult(i, loss, device.gradNorm()));
+      }
+      device.lossReset();
+      eval.loss(batch);
+      return loss();
+    }
+  }
+
+  /** One line of JSON for a step. */
+  public static String json(StepResult result) {
+    return Json.line(
+        Json.object()
+            .put("step", result.step())
+            .put("loss", result.loss())
+            .put("grad_norm", result.gradNorm()));
+  }
+
+  /** One line of JSON for the loss at the end. */
+  public static String json(double loss) {
+    return Json.line(Json.object().put("loss", loss));
+  }
+
+  @Override
+  public void close() {
+    network.close();
+  }
+}

@@ -1,0 +1,98 @@
+package dev.graft.model;
+
+import dev.graft.data.Batch;
+import dev.graft.model.OptimizerOptions.Decay;
+import dev.graft.model.Parameters.Parameter;
+import dev.graft.program.ActivationArena;
+import dev.graft.program.Ops;
+import dev.graft.program.ParameterSet;
+import dev.graft.program.Program;
+import dev.graft.runtime.DType;
+import dev.graft.runtime.Device;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Forward, backward and optimizer over token buckets. A bucket is recorded when it first comes; from
+ * then on a step allocates nothing on the Java heap.
+ *
+ * <p>Losses grow in the device's slots: 0 for words, classes and the next token, 1 for next sentence.
+ */
+public final class TrainStep implements AutoCloseable {
+  private final Device device;
+  private final Steps steps;
+  private final ParameterSet parameters;
+  private final ActivationArena noActivations;
+  private final Program update;
+
+  /** Enables training on the network if it is not yet. */
+  public TrainStep(Network network, Limits limits, OptimizerOptions options) {
+    this(network, limits, options, true);
+  }
+
+  /** As above; without {@code dropout} the network trains as if its probabilities were 0. */
+  public TrainStep(Network network, Limits limits, OptimizerOptions options, boolean dropout) {
+    network.enableTraining();
+    this.device = network.device();
+    this.steps = new Steps(network, limits, "training", true, true, dropout, false, false);
+    List<ParameterSet.Entry> entries = new ArrayList<>();
+    for (Parameter p : network.parameters().all()) {
+      boolean decays = options.decay() == Decay.ALL || p.matrix();
+      entries.add(
+          new ParameterSet.Entry(
+              p.grad(),
+              p.weight(),
+              p.compute() == p.weight() ? null : p.compute(),
+              p.firstMoment(),
+              p.secondMoment(),
+              decays ? options.weightDecay() : 0,
+              1));
+    }
+    this.parameters = new ParameterSet(device, entries);
+    this.noActivations = new ActivationArena(device, "optimizer");
+    this.update = new Program("optimizer", noActivations);
+    Ops ops = new Ops(update);
+    ops.gradNorm(parameters, options.clip());
+    ops.adamw(parameters, options.beta1(), options.beta2(), options.eps());
+    update.seal();
+  }
+
+  /**
+   * Adds the gradients of a batch's loss to the parameters' gradients.
+   *
+   * @param seed of the dropout masks
+   * @param rngStep differs for each call of a run
+   * @param scale0 factor of the gradient of loss 0: one over its labels in the optimizer step
+   * @param scale1 the same for loss 1
+   */
+  public void forwardBackward(Batch batch, long seed, long rngStep, float scale0, float scale1) {
+    Steps.Step step = steps.of(batch);
+    steps.inputs().upload(batch);
+    device.stepBegin(seed, rngStep, 0, batch.sequences, scale0, scale1);
+    step.program.run();
+  }
+
+  /** Clips, steps and zeroes the gradients; a step with a non-finite norm changes no weight. */
+  public void update(float lr) {
+    device.stepBegin(0, 0, lr, 0, 1, 1);
+    update.run();
+  }
+
+  /** Bytes of activations held. */
+  public long activationBytes() {
+    return steps.activationBytes();
+  }
+
+  @Override
+  public void close() {
+    steps.close();
+    update.close();
+    noActivations.close();
+    parameters.close();
+  }
+
+  /** The dtype activations of a network have on a device by default: bf16 where products are. */
+  public static DType defaultDType(Device device) {
+    return device.gemm().description().contains("in fp32") ? DType.FLOAT32 : DType.BFLOAT16;
+  }
+}
