@@ -40,16 +40,14 @@ final class Progress {
   double lossSum1;
   long lossCount1;
 
-  /** Steps and tokens at the last report. */
-  long reportStep;
-
-  long reportTokens;
-
   /** Loss of the last report. */
   double lastLoss = Double.NaN;
 
   double bestMetric = Double.NaN;
   long bestStep = -1;
+
+  /** Steps done at the last evaluation; −1 before the first. */
+  long evaluatedStep = -1;
 
   /** Seconds of training, of earlier processes too. */
   double seconds;

@@ -1,0 +1,323 @@
+package dev.graft.train;
+
+import dev.graft.data.Batch;
+import dev.graft.data.BatchSource;
+import dev.graft.model.Limits;
+import dev.graft.model.Network;
+import dev.graft.model.OptimizerOptions;
+import dev.graft.model.Task;
+import dev.graft.model.TrainStep;
+import dev.graft.runtime.Device;
+import java.util.Map;
+
+/**
+ * Trains a network: per optimizer step, {@link TrainingOptions#gradientAccumulation()} batches forward
+ * and backward, then one update. The step's gradient is that of the mean loss over all of its labels:
+ * they are counted on the host before the first batch runs, for each loss apart, so unequal batches
+ * weigh as their labels do.
+ *
+ * <p>Batch and random draws of micro-step i are functions of i, so the run's state is the closed list
+ * {@link RunFiles} saves. In its steady state a step allocates nothing on the heap and reads nothing
+ * back; every {@link TrainingOptions#logEvery()} steps the loss is read and reported.
+ */
+public final class Trainer {
+  @Saved("model.safetensors")
+  private final Network network;
+
+  @Saved("optimizer.safetensors (moments, of the network's parameters), state.json (counters)")
+  private TrainStep step;
+
+  @Saved("state.json")
+  private Progress progress = new Progress();
+
+  @Derived("checked by its fingerprint in state.json; the position is progress.microStep")
+  private final BatchSource data;
+
+  @Derived("does not touch the state")
+  private final Evaluator evaluator;
+
+  @Derived("checked by its hash in state.json, its files are in the checkpoint")
+  private final TokenizerFiles tokenizer;
+
+  @Derived("those that matter are checked against state.json")
+  private final TrainingOptions options;
+
+  @Derived("of options and data")
+  private final long totalSteps;
+
+  @Derived("filled anew each step from progress.microStep")
+  private final Batch[] batches;
+
+  @Derived("of the network")
+  private final Device device;
+
+  @Derived("of the network's task: the labels of loss 0 are the sequences', not the rows'")
+  private final boolean sequenceLoss;
+
+  @Derived("clock of this process, for rates")
+  private final RunClock clock = new RunClock();
+
+  @Derived("outcome of the last evaluation, recomputed if it is asked for after a resume")
+  private Map<String, Double> evaluation = Map.of();
+
+  /** A trainer without evaluation or tokenizer files. */
+  public Trainer(Network network, BatchSource data, TrainingOptions options) {
+    this(network, data, null, null, options);
+  }
+
+  /** A trainer that keeps no tokenizer beside the weights. */
+  public Trainer(
+      Network network, BatchSource data, Evaluator evaluator, TrainingOptions options) {
+    this(network, data, null, evaluator, options);
+  }
+
+  /**
+   * A trainer.
+   *
+   * @param tokenizer saved beside the weights and checked at a resume; may be null
+   * @param evaluator judges every {@code evalEvery} steps and at the end; may be null
+   * @throws IllegalArgumentException if the network's dtype is not the options'
+   */
+  public Trainer(
+      Network network,
+      BatchSource data,
+      TokenizerFiles tokenizer,
+      Evaluator evaluator,
+      TrainingOptions options) {
+    if (network.dtype() != options.dtype()) {
+      throw new IllegalArgumentException(
+          String.format(
+              "training options: dtype: expected the network's %s, got %s",
+              network.dtype().label(), options.dtype().label()));
+    }
+    this.network = network;
+    this.data = data;
+    this.tokenizer = tokenizer;
+    this.evaluator = evaluator;
+    this.options = options;
+    this.device = network.device();
+    this.totalSteps = options.totalSteps(data.batchesPerEpoch());
+    this.sequenceLoss = network.task() == Task.SEQUENCE_CLASSIFICATION;
+    this.batches = new Batch[options.gradientAccumulation()];
+    for (int i = 0; i < batches.length; i++) {
+      batches[i] = data.newBatch();
+    }
+  }
+
+  /**
+   * Trains to the end, or until cancelled. The network holds the last weights afterwards.
+   *
+   * @throws dev.graft.io.InvalidInputException if the run directory cannot be used or written, or a
+   *     resume would not be exact
+   * @throws NonFiniteTrainingException if too many steps in a row had no finite gradient
+   */
+  public TrainingResult run() {
+    options.cancellation().begin();
+    device.activate();
+    Limits limits = Limits.of(batches[0]);
+    OptimizerOptions optimizer =
+        new OptimizerOptions(
+            (float) options.beta1(),
+            (float) options.beta2(),
+            (float) options.eps(),
+            (float) options.weightDecay(),
+            options.decayAll() ? OptimizerOptions.Decay.ALL : OptimizerOptions.Decay.MATRICES,
+            (float) options.clip());
+    try (RunFiles files =
+        RunFiles.open(
+            options,
+            network,
+            tokenizer,
+            () -> RunIdentity.of(network, data, tokenizer, options, totalSteps))) {
+      network.enableTraining();
+      try (TrainStep trainStep = new TrainStep(network, limits, optimizer)) {
+        step = trainStep;
+        TensorFile.clearTraining(network);
+        progress = files.resume();
+        device.restore(progress.adamSteps, progress.skippedSteps);
+        clock.start(progress);
+        return loop(files);
+      } finally {
+        step = null;
+      }
+    } finally {
+      options.cancellation().end();
+    }
+  }
+
+  private TrainingResult loop(RunFiles files) {
+    while (progress.step < totalSteps && !options.cancellation().isCancelled()) {
+      optimizerStep();
+      boolean last = progress.step == totalSteps;
+      boolean report = last || progress.step % options.logEvery() == 0;
+      boolean evaluate =
+          evaluator != null && (last || due(options.evalEvery(), progress.step));
+      boolean save = due(options.saveEvery(), progress.step);
+      // After a skipped step every step is read, so that a row of them is counted exactly.
+      if (report || evaluate || save || progress.skippedInARow > 0) {
+        readBack();
+      }
+      if (report) {
+        report(files);
+      }
+      if (evaluate) {
+        evaluate(files);
+      }
+      if (save) {
+        save(files);
+      }
+    }
+    return finish(files);
+  }
+
+  private static boolean due(long every, long step) {
+    return every > 0 && step % every == 0;
+  }
+
+  /** One step, without a heap allocation or a synchronisation. */
+  private void optimizerStep() {
+    long labels0 = 0;
+    long labels1 = 0;
+    for (int i = 0; i < batches.length; i++) {
+      Batch batch = batches[i];
+      data.fill(progress.microStep + i, batch);
+      long sequences = batch.sequenceLabelCount();
+      labels0 += sequenceLoss ? sequences : batch.labelCount();
+      labels1 += sequenceLoss ? 0 : sequences;
+      progress.tokens += batch.liveTokens;
+    }
+    float scale0 = labels0 == 0 ? 0 : (float) (1.0 / labels0);
+    float scale1 = labels1 == 0 ? 0 : (float) (1.0 / labels1);
+    for (int i = 0; i < batches.length; i++) {
+      step.forwardBackward(
+          batches[i], options.seed(), progress.microStep + i, scale0, scale1);
+    }
+    step.update((float) options.rate(progress.step, totalSteps));
+    progress.step++;
+    progress.microStep += batches.length;
+    progress.epoch = (double) progress.microStep / data.batchesPerEpoch();
+  }
+
+  /** Moves the device's loss sums and counters into the progress. */
+  private void readBack() {
+    device.stepRead();
+    progress.lossSum0 += device.lossSum(0);
+    progress.lossCount0 += device.lossCount(0);
+    progress.lossSum1 += device.lossSum(1);
+    progress.lossCount1 += device.lossCount(1);
+    device.lossReset();
+    long applied = device.adamSteps() - progress.adamSteps;
+    long skipped = device.skippedSteps() - progress.skippedSteps;
+    progress.adamSteps = device.adamSteps();
+    progress.skippedSteps = device.skippedSteps();
+    if (applied == 0) {
+      progress.skippedInARow += skipped;
+    } else {
+      progress.skippedInARow = device.skipped() ? 1 : 0;
+    }
+    if (progress.skippedInARow >= options.maxSkippedInARow()) {
+      throw new NonFiniteTrainingException(
+          String.format(
+              "training stopped at step %,d: the gradient of %d steps in a row was not finite"
+                  + " (%,d of all steps). The weights are those before them. Lower the learning"
+                  + " rate (%s), lengthen the warm-up, or look for broken rows in the data",
+              progress.step,
+              progress.skippedInARow,
+              progress.skippedSteps,
+              options.learningRate()));
+    }
+  }
+
+  private static double mean(double sum, long count) {
+    return count == 0 ? 0 : sum / count;
+  }
+
+  private void report(RunFiles files) {
+    progress.lastLoss =
+        mean(progress.lossSum0, progress.lossCount0) + mean(progress.lossSum1, progress.lossCount1);
+    progress.lossSum0 = 0;
+    progress.lossCount0 = 0;
+    progress.lossSum1 = 0;
+    progress.lossCount1 = 0;
+    clock.report(progress);
+    StepEvent event =
+        new StepEvent(
+            progress.step,
+            totalSteps,
+            progress.epoch,
+            progress.lastLoss,
+            device.gradNorm(),
+            options.rate(progress.step - 1, totalSteps),
+            progress.tokens,
+            clock.tokensPerSecond(),
+            progress.seconds,
+            clock.secondsLeft(totalSteps - progress.step),
+            progress.skippedSteps);
+    files.log(event);
+    options.listener().onStep(event);
+  }
+
+  private void evaluate(RunFiles files) {
+    clock.pause();
+    evaluation = evaluator.evaluate(network);
+    device.lossReset();
+    Double main = evaluation.get(evaluator.mainMetric());
+    if (main == null) {
+      throw new IllegalStateException(
+          "evaluator: its metrics " + evaluation.keySet() + " lack " + evaluator.mainMetric());
+    }
+    // After a resume at the last step this repeats an evaluation that was reported already.
+    if (progress.evaluatedStep != progress.step) {
+      boolean best =
+          !Double.isNaN(main)
+              && (Double.isNaN(progress.bestMetric)
+                  || (evaluator.higherIsBetter()
+                      ? main > progress.bestMetric
+                      : main < progress.bestMetric));
+      if (best) {
+        progress.bestMetric = main;
+        progress.bestStep = progress.step;
+        files.saveBest();
+      }
+      progress.evaluatedStep = progress.step;
+      EvalEvent event = new EvalEvent(progress.step, evaluation, evaluator.mainMetric(), best);
+      files.log(event);
+      options.listener().onEvaluation(event);
+    }
+    clock.resume();
+  }
+
+  private void save(RunFiles files) {
+    clock.stamp(progress);
+    clock.pause();
+    files.save(progress);
+    clock.resume();
+  }
+
+  private TrainingResult finish(RunFiles files) {
+    boolean cancelled = progress.step < totalSteps;
+    if (evaluator != null && !cancelled && evaluation.isEmpty()) {
+      evaluate(files);
+    }
+    if (cancelled) {
+      readBack();
+    }
+    save(files);
+    if (!cancelled) {
+      files.saveModel();
+    }
+    return new TrainingResult(
+        progress.step,
+        totalSteps,
+        progress.lastLoss,
+        evaluation,
+        progress.bestMetric,
+        progress.bestStep,
+        progress.skippedSteps,
+        progress.tokens,
+        progress.seconds,
+        cancelled,
+        files.lastCheckpoint(),
+        cancelled ? null : files.modelDirectory());
+  }
+}
