@@ -16,6 +16,8 @@ import java.util.List;
  * Forward, backward and optimizer over token buckets. A bucket is recorded when it first comes; from
  * then on a step allocates nothing on the Java heap.
  *
+ * <p>A device counts the optimizer steps of one training at a time.
+ *
  * <p>Losses grow in the device's slots: 0 for words, classes and the next token, 1 for next sentence.
  */
 public final class TrainStep implements AutoCloseable {
@@ -55,6 +57,8 @@ public final class TrainStep implements AutoCloseable {
     ops.gradNorm(parameters, options.clip());
     ops.adamw(parameters, options.beta1(), options.beta2(), options.eps());
     update.seal();
+    // Adam's t is the device's: a new run counts from 0, a resumed one restores its own.
+    device.restore(0, 0);
   }
 
   /**
