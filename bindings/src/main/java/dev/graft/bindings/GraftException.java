@@ -1,21 +1,46 @@
 package dev.graft.bindings;
 
+import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
 /**
- * A native call refused or failed. The message names the op, the argument, what was expected and what
- * came; the subclass tells the kind.
+ * A native call refused or failed. The message names the op, the argument, what was expected and
+ * what came; the subclass tells the kind.
  */
 public class GraftException extends RuntimeException {
   private static final long serialVersionUID = 1L;
+
+  /** How native messages begin: {@code op: argument: …} or {@code op: …}. */
+  private static final Pattern ORIGIN =
+      Pattern.compile("([a-z][a-z0-9_]*): (?:([A-Za-z_][A-Za-z0-9_, ]*): )?.*", Pattern.DOTALL);
+
   private final int status;
+  private final String op;
+  private final String argument;
 
   GraftException(int status, String message) {
     super(message);
     this.status = status;
+    Matcher origin = ORIGIN.matcher(message);
+    boolean found = origin.matches();
+    this.op = found ? origin.group(1) : null;
+    this.argument = found ? origin.group(2) : null;
   }
 
   /** The {@code graft_status} of graft.h. */
   public int status() {
     return status;
+  }
+
+  /** The op that refused or failed, for example {@code "add_norm"}; empty if the library named none. */
+  public Optional<String> op() {
+    return Optional.ofNullable(op);
+  }
+
+  /** The argument at fault, for example {@code "channels"}; empty if it is no single one. */
+  public Optional<String> argument() {
+    return Optional.ofNullable(argument);
   }
 
   /** A size, stride, count or value is out of range. */

@@ -5,17 +5,20 @@ import dev.graft.bindings.global.graft;
 /** Turns the status of a native call into a typed exception. */
 public final class Status {
   static {
-    int version = graft.graft_abi_version();
+    requireAbi(graft.graft_abi_version());
+  }
+
+  private Status() {}
+
+  static void requireAbi(int version) {
     if (version != graft.GRAFT_ABI_VERSION) {
-      throw new ExceptionInInitializerError(
+      throw new UnsatisfiedLinkError(
           String.format(
               "graft: these bindings were made for ABI version %d, the native library on the path has"
                   + " %d; use the jars of one release",
               graft.GRAFT_ABI_VERSION, version));
     }
   }
-
-  private Status() {}
 
   /**
    * Returns if {@code status} is GRAFT_OK.
