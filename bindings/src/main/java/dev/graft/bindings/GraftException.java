@@ -33,7 +33,9 @@ public class GraftException extends RuntimeException {
     return status;
   }
 
-  /** The op that refused or failed, for example {@code "add_norm"}; empty if the library named none. */
+  /**
+   * The op that refused or failed, for example {@code "add_norm"}; empty if the library named none.
+   */
   public Optional<String> op() {
     return Optional.ofNullable(op);
   }

@@ -13,8 +13,8 @@ public final class NativeLibraries {
   private NativeLibraries() {}
 
   /**
-   * The absolute path of the CUDA plugin for {@code graft_load_backend}, unpacked to JavaCPP's cache
-   * if need be; empty if this build or platform has none. Finding it loads nothing.
+   * The absolute path of the CUDA plugin for {@code graft_load_backend}, unpacked to JavaCPP's
+   * cache if need be; empty if this build or platform has none. Finding it loads nothing.
    *
    * @throws UncheckedIOException if it cannot be unpacked; the message names the library
    */

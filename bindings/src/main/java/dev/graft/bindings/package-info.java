@@ -1,5 +1,5 @@
 /**
- * The C ABI of graft.h in Java: generated structs and functions ({@code global.graft}), and the typed
- * exceptions its statuses become.
+ * The C ABI of graft.h in Java: generated structs and functions ({@code global.graft}), and the
+ * typed exceptions its statuses become.
  */
 package dev.graft.bindings;

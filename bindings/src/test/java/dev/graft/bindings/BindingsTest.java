@@ -131,7 +131,9 @@ class BindingsTest {
             graft.GRAFT_INTERNAL, GraftException.Internal.class);
     kinds.forEach(
         (status, kind) ->
-            assertThatThrownBy(() -> Status.check(status)).as("%d", status).isExactlyInstanceOf(kind));
+            assertThatThrownBy(() -> Status.check(status))
+                .as("%d", status)
+                .isExactlyInstanceOf(kind));
     // A status this class does not know of would mean a newer header: the count says so here.
     assertThat(graft.graft_status_name(kinds.size()).getString()).isEqualTo("GRAFT_INTERNAL");
     assertThat(graft.graft_status_name(kinds.size() + 1).getString()).isEqualTo("unknown status");

@@ -9,8 +9,8 @@ import org.bytedeco.javacpp.tools.InfoMapper;
 /**
  * How JavaCPP maps graft.h: structs become classes, opaque handles pointers, enums int constants.
  *
- * <p>libgomp is loaded first and from one place, so that oneDNN, libtorch and Graft share one thread
- * pool: the loader takes a library by its soname once a process.
+ * <p>libgomp is loaded first and from one place, so that oneDNN, libtorch and Graft share one
+ * thread pool: the loader takes a library by its soname once a process.
  */
 @Properties(
     value =
