@@ -76,6 +76,7 @@ message(STATUS "Graft: building the CUDA plugin with ${GRAFT_NVCC} for ${graft_a
 # that no other runtime in the process can disagree with it.
 function(graft_cuda_plugin target)
   set(objects)
+  # -MT is relative, for nvcc does not escape blanks in it.
   foreach(source ${ARGN})
     cmake_path(ABSOLUTE_PATH source BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
     cmake_path(GET source STEM name)
@@ -84,7 +85,7 @@ function(graft_cuda_plugin target)
       COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/${target}.dir
       COMMAND ${GRAFT_NVCC} ${GRAFT_NVCC_FLAGS} ${GRAFT_NVCC_ARCH_FLAGS}
         -I${PROJECT_SOURCE_DIR}/native/include -DGRAFT_BUILD
-        -MD -MF ${object}.d -MT ${object} -c ${source} -o ${object}
+        -MD -MF ${object}.d -MT ${target}.dir/${name}.o -c ${source} -o ${object}
       DEPENDS ${source} ${GRAFT_NVCC}
       DEPFILE ${object}.d
       COMMENT "nvcc ${name}.cu"
