@@ -1,0 +1,76 @@
+package dev.graft.data;
+
+import dev.graft.io.InvalidInputException;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+
+/** Names of classes and their ids. */
+public final class LabelSet {
+  private final List<String> names;
+  private final Map<String, Integer> ids = new HashMap<>();
+
+  /** Classes in the order of their ids. */
+  public LabelSet(List<String> names) {
+    this.names = List.copyOf(names);
+    for (int i = 0; i < names.size(); i++) {
+      if (ids.put(names.get(i), i) != null) {
+        throw new IllegalArgumentException("the class '" + names.get(i) + "' is named twice");
+      }
+    }
+  }
+
+  /** The classes of a set, sorted: by number if they all are numbers, else by name. */
+  public static LabelSet of(Iterable<LabelledExample> examples, String source) {
+    java.util.TreeSet<String> names = new java.util.TreeSet<>();
+    for (LabelledExample example : examples) {
+      if (example.label() == null || example.label().isEmpty()) {
+        throw new InvalidInputException(
+            source + ": an example has no label: " + shorten(example.text()));
+      }
+      names.add(example.label());
+    }
+    if (names.size() < 2) {
+      throw new InvalidInputException(
+          source + ": expected at least two classes, got " + names);
+    }
+    boolean numbers = names.stream().allMatch(name -> name.matches("-?\\d{1,9}"));
+    return new LabelSet(
+        numbers
+            ? names.stream().sorted(Comparator.comparingInt(Integer::parseInt)).toList()
+            : List.copyOf(names));
+  }
+
+  private static String shorten(String text) {
+    return text.length() > 60 ? text.substring(0, 60) + "…" : text;
+  }
+
+  public List<String> names() {
+    return names;
+  }
+
+  public int size() {
+    return names.size();
+  }
+
+  public String name(int id) {
+    return names.get(id);
+  }
+
+  /** The id of a class; {@code source} is named if there is none. */
+  public int id(String name, String source) {
+    Integer id = name == null ? null : ids.get(name);
+    if (id == null) {
+      throw new InvalidInputException(
+          source
+              + ": the label '"
+              + name
+              + "' is not one of the "
+              + names.size()
+              + " classes "
+              + (names.size() > 12 ? names.subList(0, 12) + "…" : names));
+    }
+    return id;
+  }
+}
