@@ -1,133 +1,183 @@
 // One query a sequence against its KV cache: out = softmax(scale q K^T) V.
 //
+//   name               dtype        shape               strides        in/out
+//   q                  fp32, bf16   [B, H, D]           token, D, 1    in
+//   k_cache, v_cache   fp32, bf16   [B, H, capacity, D] packed         in
+//   out                fp32, bf16   [B, H, D]           token, D, 1    out
+//   lengths            int32        [B]                                in
+//
 // Nothing is reused but the query, so the cache's bytes are the cost: each key and value is read
 // once. The keys are split in parts of split_keys whatever the number of threads; each part keeps its
 // maximum m, sum l and unnormalised output, and the parts are joined in order
 //   m = max m_p,  l = sum l_p e^{m_p - m},  out = sum out_p e^{m_p - m} / l
-// (the running softmax of FlashAttention, arXiv:2307.08691, section 3.1, over parts).
-#include "attention_tiles.h"
+// (the running softmax of FlashAttention-2, arXiv:2307.08691, section 3.1, over parts).
+#include "attention_pack.h"
+#include "functions.h"
 
 namespace graft::GRAFT_ISA {
 namespace {
 
 constexpr int64_t split_keys = 256;
+static_assert(split_keys % W == 0);
 
 struct part_layout {
-  int64_t parts, width, stride;  // of one part: [m, l, out...] rounded to a cache line
+  int64_t parts, stride;  // of one part: [m, l, out...] in whole cache lines
 };
+constexpr int64_t part_header = 16;
 
 part_layout layout_of(const graft_attention_decode_args& a) {
-  const int64_t parts = (a.cache_capacity + split_keys - 1) / split_keys;
-  const int64_t width = round_up(a.head_dim, W);
-  return {parts, width, round_up(width + 16, 16)};
+  return {ceil_div(a.cache_capacity, split_keys), part_header + round_up(a.head_dim, 16)};
 }
 
-int64_t workspace_bytes(const graft_attention_decode_args& a) {
+int workspace_bytes(const char* op, const graft_attention_decode_args& a, int64_t* bytes) {
   const part_layout layout = layout_of(a);
-  return a.batch * a.heads * layout.parts * layout.stride * static_cast<int64_t>(sizeof(float));
+  if (!__builtin_mul_overflow(a.batch * a.heads, layout.parts, bytes) &&
+      !__builtin_mul_overflow(*bytes, layout.stride * int64_t{sizeof(float)}, bytes))
+    return GRAFT_OK;
+  return fail(GRAFT_INVALID_SHAPE, "%s: workspace: expected a size within 2^63 bytes", op);
+}
+
+int64_t cached_keys(const graft_attention_decode_args& a, int64_t b) {
+  return at_most(int64_t{a.lengths[b]} + a.extra, a.cache_capacity);
+}
+
+// scores[0..count) = scale * q.k_j, W keys at a time: one accumulator a key, transposed to be summed.
+// Returns the largest.
+template <typename T>
+float dot_keys(const T* q, const T* keys, int64_t count, int64_t d, float scale, float* scores) {
+  vf highest = splat(-INFINITY);
+  for_lanes(0, count, [&](int64_t j, auto lanes) {
+    const T* row[W];
+    vf dot[W];
+    for (int i = 0; i < W; ++i) {
+      row[i] = keys + at_most(j + i, count - 1) * d;  // lanes beyond the last key repeat it
+      dot[i] = zero();
+    }
+    for_lanes(0, d, [&](int64_t c, auto columns) {
+      const vf x = load(q + c, columns);
+#pragma GCC unroll 16
+      for (int i = 0; i < W; ++i) dot[i] = fma(x, load(row[i] + c, columns), dot[i]);
+    });
+    transpose(dot);
+#pragma GCC unroll 4
+    for (int half = W / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
+      for (int i = 0; i < half; ++i) dot[i] += dot[i + half];
+    const vf score = or_else(dot[0] * splat(scale), splat(-INFINITY), lanes);
+    store(scores + j, score);
+    highest = higher(score, highest);
+  });
+  return highest_lane(highest)[0];
+}
+
+// out[0..vectors * W) = sum_j p_j v_j
+template <int vectors, typename T>
+void sum_values(const float* p, const T* values, int64_t count, int64_t d, float* out) {
+  vf sum[vectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < vectors; ++v) sum[v] = zero();
+  for (int64_t j = 0; j < count; ++j) {
+    const vf factor = splat(p[j]);
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) sum[v] = fma(factor, load(values + j * d + v * W), sum[v]);
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < vectors; ++v) store(out + v * W, sum[v]);
 }
 
 template <typename T>
-float dot(const T* a, const T* b, int64_t d) {
-  vf sum = zero(), sum2 = zero();
+void sum_all_values(const float* p, const T* values, int64_t count, int64_t d, float* out) {
   int64_t c = 0;
-  for (; c + 2 * W <= d; c += 2 * W) {
-    sum = fma(load(a + c), load(b + c), sum);
-    sum2 = fma(load(a + c + W), load(b + c + W), sum2);
-  }
-  for (; c < d; c += W) {
-    const int n = static_cast<int>(d - c < W ? d - c : W);
-    sum = fma(load(a + c, n), load(b + c, n), sum);
-  }
-  return sum_lanes(sum + sum2);
+  for (; c + 8 * W <= d; c += 8 * W) sum_values<8>(p, values + c, count, d, out + c);
+  for (; c + 4 * W <= d; c += 4 * W) sum_values<4>(p, values + c, count, d, out + c);
+  for (; c + W <= d; c += W) sum_values<1>(p, values + c, count, d, out + c);
+  if (c == d) return;
+  const int n = static_cast<int>(d - c);
+  vf sum = zero();
+  for (int64_t j = 0; j < count; ++j) sum = fma(splat(p[j]), load(values + j * d + c, n), sum);
+  store(out + c, sum);
 }
 
+// Keys and values of one part, count of them (1 .. split_keys).
 template <typename T>
 void part(const graft_attention_decode_args& a, const T* q, const T* keys, const T* values,
-          int64_t count, int64_t width, float* result) {
+          int64_t count, float* result) {
   float scores[split_keys];
-  const int64_t d = a.head_dim;
-  float highest = -INFINITY;
-  for (int64_t j = 0; j < count; ++j) {
-    scores[j] = a.scale * dot(q, keys + j * d, d);
-    highest = scores[j] > highest ? scores[j] : highest;
-  }
-  const float shift = highest == -INFINITY ? 0.0f : highest;
-  for (int64_t j = count; j < round_up(count, W); ++j) scores[j] = -INFINITY;
+  const float highest = dot_keys(q, keys, count, a.head_dim, a.scale, scores);
+  // Nothing but -inf has no maximum to subtract: exp(-inf - 0) is the 0 wanted.
+  const vf shift = splat(highest == -INFINITY ? 0.0f : highest);
   vf sum = zero();
-  for (int64_t j = 0; j < count; j += W) {
-    const vf p = exp(load(scores + j) - splat(shift));
+  for_lanes(0, count, [&](int64_t j, auto lanes) {
+    vf p = exp2_low<6>((load(scores + j) - shift) * splat(log2_e));
+    p = or_else(p, zero(), lanes);
     store(scores + j, p);
     sum += p;
-  }
+  });
   result[0] = highest;
   result[1] = sum_lanes(sum);
-  float* out = result + 16;
-  for (int64_t c = 0; c < width; c += W) store(out + c, zero());
-  for (int64_t j = 0; j < count; ++j) {
-    const vf p = splat(scores[j]);
-    const T* v = values + j * d;
-    int64_t c = 0;
-    for (; c + W <= d; c += W) store(out + c, fma(p, load(v + c), load(out + c)));
-    if (c < d) store(out + c, fma(p, load(v + c, static_cast<int>(d - c)), load(out + c)));
-  }
+  sum_all_values(scores, values, count, a.head_dim, result + part_header);
 }
 
 template <typename T>
-void join(const graft_attention_decode_args& a, const float* parts, const part_layout& layout,
-          T* out) {
+void join(int64_t d, const float* parts, int64_t count, int64_t stride, T* out) {
   float highest = -INFINITY;
-  for (int64_t p = 0; p < layout.parts; ++p) {
-    const float m = parts[p * layout.stride];
-    highest = m > highest ? m : highest;
+  for (int64_t p = 0; p < count; ++p)
+    highest = parts[p * stride] > highest ? parts[p * stride] : highest;
+  const vf shift = splat(highest == -INFINITY ? 0.0f : highest);
+  vf sum = zero();
+  for (int64_t p = 0; p < count; ++p) {
+    const float* one = parts + p * stride;
+    sum = fma(exp2_low<6>((splat(one[0]) - shift) * splat(log2_e)), splat(one[1]), sum);
   }
-  const float shift = highest == -INFINITY ? 0.0f : highest;
-  float sum = 0.0f;
-  for (int64_t p = 0; p < layout.parts; ++p)
-    sum += parts[p * layout.stride + 1] * exp(splat(parts[p * layout.stride] - shift))[0];
-  const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
-  for (int64_t c = 0; c < a.head_dim; c += W) {
+  const vf inverse = splat(1.0f / sum[0]);
+  for_lanes(0, d, [&](int64_t c, auto lanes) {
     vf value = zero();
-    for (int64_t p = 0; p < layout.parts; ++p) {
-      const float* one = parts + p * layout.stride;
-      value = fma(exp(splat(one[0] - shift)), load(one + 16 + c), value);
+    for (int64_t p = 0; p < count; ++p) {
+      const float* one = parts + p * stride;
+      const vf factor = exp2_low<6>((splat(one[0]) - shift) * splat(log2_e));
+      value = fma(factor, load(one + part_header + c), value);
     }
-    const int n = static_cast<int>(a.head_dim - c < W ? a.head_dim - c : W);
-    store(out + c, value * splat(inverse), n);
-  }
+    // A sum of 0 is a sequence without keys: its output is 0 whatever the values hold.
+    store(out + c, sum[0] == 0.0f ? zero() : value * inverse, lanes);
+  });
 }
 
 template <typename T>
-void decode(cpu_context& context, const graft_attention_decode_args& a) {
+void decode(const cpu_context& context, const graft_attention_decode_args& a, int64_t live) {
   const part_layout layout = layout_of(a);
   const int64_t d = a.head_dim;
-  const int64_t row = a.heads * d;
-  const int64_t q_row = a.q_token_stride == 0 ? row : a.q_token_stride;
-  const int64_t out_row = a.out_token_stride == 0 ? row : a.out_token_stride;
+  const int64_t q_row = stride_or(a.q_token_stride, a.heads * d);
+  const int64_t out_row = stride_or(a.out_token_stride, a.heads * d);
   auto* space = static_cast<float*>(a.workspace);
-  const int64_t tasks = a.batch * a.heads * layout.parts;
-#pragma omp parallel num_threads(context.threads)
+  int64_t parts = 1;
+  double scores = 0;
+  for (int64_t b = 0; b < live; ++b) {
+    parts = at_least(parts, ceil_div(cached_keys(a, b), split_keys));
+    scores += static_cast<double>(cached_keys(a, b) * a.heads);
+  }
+  const int64_t heads = live * a.heads, tasks = heads * parts;
+#pragma omp parallel num_threads(threads_for(context, tasks, scores, d))
   {
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic, 1)
     for (int64_t task = 0; task < tasks; ++task) {
-      const int64_t head = task / layout.parts;
+      const int64_t head = task / parts;
       const int64_t b = head / a.heads;
-      const int64_t h = head % a.heads;
-      const int64_t first = task % layout.parts * split_keys;
-      const int64_t held = int64_t{a.lengths[b]} + a.extra;
-      const int64_t length = held < a.cache_capacity ? held : a.cache_capacity;
-      const int64_t left = length - first;
-      const int64_t count = left < 0 ? 0 : left < split_keys ? left : split_keys;
-      const T* q = static_cast<const T*>(a.q) + b * q_row + h * d;
+      const int64_t first = task % parts * split_keys;
+      const int64_t count = at_most(cached_keys(a, b) - first, split_keys);
+      if (count <= 0) continue;
+      const T* q = static_cast<const T*>(a.q) + b * q_row + head % a.heads * d;
       const int64_t at = (head * a.cache_capacity + first) * d;
       part(a, q, static_cast<const T*>(a.k_cache) + at, static_cast<const T*>(a.v_cache) + at,
-           count, layout.width, space + task * layout.stride);
+           count, space + (head * layout.parts + first / split_keys) * layout.stride);
     }
     // The implicit barrier above: a head's parts are all there before they are joined.
 #pragma omp for schedule(static)
-    for (int64_t head = 0; head < a.batch * a.heads; ++head)
-      join(a, space + head * layout.parts * layout.stride, layout,
-           static_cast<T*>(a.out) + head / a.heads * out_row + head % a.heads * d);
+    for (int64_t head = 0; head < heads; ++head) {
+      const int64_t b = head / a.heads;
+      join(d, space + head * layout.parts * layout.stride,
+           ceil_div(cached_keys(a, b), split_keys), layout.stride,
+           static_cast<T*>(a.out) + b * out_row + head % a.heads * d);
+    }
   }
 }
 
@@ -135,27 +185,25 @@ void decode(cpu_context& context, const graft_attention_decode_args& a) {
 
 int attention_decode_workspace(const cpu_context&, const graft_attention_decode_args& a,
                                int64_t* bytes) {
-  GRAFT_TRY(a.batch < 0 || a.heads < 1 || a.head_dim < 1 || a.cache_capacity < 1
-                ? fail(GRAFT_INVALID_SHAPE,
-                       "attention_decode_workspace: expected positive heads, head_dim and "
-                       "cache_capacity")
-                : GRAFT_OK);
-  *bytes = workspace_bytes(a);
-  return GRAFT_OK;
+  const char* op = "attention_decode_workspace";
+  GRAFT_TRY(check_attention_decode_sizes(op, a));
+  return workspace_bytes(op, a, bytes);
 }
 
 int attention_decode(cpu_context& context, const graft_attention_decode_args& a) {
-  GRAFT_TRY(check_workspace_bytes("attention_decode", a.workspace, a.workspace_bytes,
-                                  workspace_bytes(a)));
-  for (int64_t b = 0; b < a.batch; ++b)
+  const char* op = "attention_decode";
+  int64_t live = 0, bytes = 0;
+  GRAFT_TRY(live_sequences(op, context, a.batch, &live));
+  GRAFT_TRY(workspace_bytes(op, a, &bytes));
+  GRAFT_TRY(check_workspace(op, a.workspace, a.workspace_bytes, bytes));
+  for (int64_t b = 0; b < live; ++b)
     if (a.lengths[b] < 0)
-      return fail(GRAFT_INVALID_SHAPE,
-                  "attention_decode: lengths[%lld]: expected at least 0, got %d",
+      return fail(GRAFT_INVALID_SHAPE, "%s: lengths[%lld]: expected at least 0, got %d", op,
                   static_cast<long long>(b), a.lengths[b]);
   if (a.dtype == GRAFT_BFLOAT16)
-    decode<bf16>(context, a);
+    decode<bf16>(context, a, live);
   else
-    decode<float>(context, a);
+    decode<float>(context, a, live);
   return GRAFT_OK;
 }
 

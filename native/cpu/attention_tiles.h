@@ -1,45 +1,259 @@
-// Tile sizes of the CPU attention, one table.
+// What the attention kernels share: tile sizes, sequences, masks, and the layout of the workspace.
 //
-//   k_tile, q_tile   a multiple of both NR (columns) and MR (rows) of tile_matmul.h, so that whole
-//                    tiles have no remainder: lcm(6, 16) = 48 on AVX2, lcm(12, 32) = 96 on AVX-512.
-//                    A tile of scores is 9 KiB (36 KiB on AVX-512).
-//   q_span           queries that share one packing of a key tile in the forward pass; their outputs
-//                    (240 x D floats, 60 KiB at D = 64) stay in L2 with the tiles.
+//   q_tile, k_tile   queries and keys of a tile of scores. 64 x 64 scores, K^T and V of D = 64 are
+//                    16 KiB each; AVX-512's second-level caches are twice as large and its micro
+//                    tiles twice as wide.
+//   span_tiles       query tiles of a forward task at most: they share one packing of K and V.
+//   chunk_keys       keys of a backward task at least, where a head is cut among threads.
+//   most_chunks      chunks of a sequence at most: each has its own dQ, so memory grows with them.
+//   most_split_heads heads a sequence is cut for; more give every thread enough to do.
 #pragma once
 
 #include <omp.h>
 
-#include "../common/error.h"
+#include "../common/check.h"
+#include "keep_mask.h"
+#include "parallel.h"
 #include "tile_matmul.h"
 
 namespace graft::GRAFT_ISA {
 
 #if defined(__AVX512F__)
 constexpr int64_t q_tile = 96;
-constexpr int64_t k_tile = 96;
-constexpr int64_t q_span = 288;
+constexpr int64_t k_tile = 128;
 #else
-constexpr int64_t q_tile = 48;
-constexpr int64_t k_tile = 48;
-constexpr int64_t q_span = 240;
+constexpr int64_t q_tile = 64;
+constexpr int64_t k_tile = 64;
 #endif
-static_assert(q_tile % MR == 0 && k_tile % NR == 0 && k_tile % MR == 0 && q_span % q_tile == 0);
+constexpr int64_t span_tiles = 4;
+constexpr int64_t q_span = span_tiles * q_tile;
+constexpr int64_t chunk_keys = 512;
+constexpr int64_t most_chunks = 4;
+constexpr int64_t most_split_heads = 4096;
+static_assert(k_tile % NR == 0 && q_tile % W == 0);
+static_assert(chunk_keys % k_tile == 0);
+// Masks are drawn for whole tiles, a vector of Philox counters (16 keys each) at a time.
+static_assert(k_tile % (16 * keep_lanes) == 0 && q_tile * k_tile % keep_block == 0);
 
-static inline int64_t thread_index() { return omp_get_thread_num(); }
+// Opening a parallel region costs as much as this many multiply-adds.
+constexpr double serial_products = 2e5;
 
-// The workspace a kernel needs depends on the context's threads, so the kernel checks it.
-static inline int check_workspace_bytes(const char* op, const void* workspace, int64_t got,
-                                        int64_t needed) {
-  if (needed == 0) return GRAFT_OK;
-  if (workspace == nullptr)
-    return fail(GRAFT_INVALID_ARGUMENT, "%s: workspace: expected an address, got NULL", op);
-  if (reinterpret_cast<uintptr_t>(workspace) % 64 != 0)
-    return fail(GRAFT_INVALID_ALIGNMENT, "%s: workspace: expected alignment to 64 bytes, got %p",
-                op, workspace);
-  if (got < needed)
-    return fail(GRAFT_INVALID_SHAPE, "%s: workspace_bytes: expected at least %lld, got %lld", op,
-                static_cast<long long>(needed), static_cast<long long>(got));
+// ---- sequences --------------------------------------------------------------------------------------
+
+struct sequence {
+  int64_t q_begin, q_count, k_begin, k_count;
+};
+
+static inline sequence sequence_of(const graft_attention_args& a, int64_t b) {
+  const int64_t q0 = a.cu_seqlens_q[b], q1 = a.cu_seqlens_q[b + 1];
+  const int64_t k0 = a.cu_seqlens_k[b], k1 = a.cu_seqlens_k[b + 1];
+  return {q0, q1 - q0, k0, k1 - k0};
+}
+
+// Sequences of this step: the step state's number, or all the arguments hold.
+static inline int live_sequences(const char* op, const cpu_context& context, int64_t batch,
+                                 int64_t* live) {
+  const int64_t sequences = context.inputs.sequences;
+  *live = sequences == 0 ? batch : sequences;
+  if (*live <= batch) return GRAFT_OK;
+  return fail(GRAFT_INVALID_SHAPE, "%s: step's sequences: expected at most batch = %lld, got %lld",
+              op, static_cast<long long>(batch), static_cast<long long>(*live));
+}
+
+// Offsets that would leave the arrays are refused before anything is written.
+static inline int check_offsets(const char* op, const char* name, const int32_t* offsets,
+                                int64_t batch, int64_t tokens, int64_t longest) {
+  if (offsets[0] != 0)
+    return fail(GRAFT_INVALID_SHAPE, "%s: %s[0]: expected 0, got %d", op, name, offsets[0]);
+  for (int64_t b = 0; b < batch; ++b) {
+    const int64_t length = int64_t{offsets[b + 1]} - offsets[b];
+    if (length < 0 || length > longest)
+      return fail(GRAFT_INVALID_SHAPE, "%s: %s: expected length 0..%lld of sequence %lld, got %lld",
+                  op, name, static_cast<long long>(longest), static_cast<long long>(b),
+                  static_cast<long long>(length));
+  }
+  if (offsets[batch] > tokens)
+    return fail(GRAFT_INVALID_SHAPE, "%s: %s[%lld]: expected at most %lld tokens, got %d", op, name,
+                static_cast<long long>(batch), static_cast<long long>(tokens), offsets[batch]);
   return GRAFT_OK;
 }
+
+// The arguments with 0 strides filled in.
+static inline graft_attention_args with_strides(const graft_attention_args& args) {
+  graft_attention_args a = args;
+  const int64_t row = a.heads * a.head_dim;
+  int64_t* const strides[] = {&a.q_token_stride,    &a.k_token_stride,  &a.v_token_stride,
+                              &a.out_token_stride,  &a.dout_token_stride, &a.dq_token_stride,
+                              &a.dk_token_stride,   &a.dv_token_stride};
+  for (int64_t* stride : strides)
+    if (*stride == 0) *stride = row;
+  return a;
+}
+
+// ---- causal mask ------------------------------------------------------------------------------------
+
+// Keys of tile [j0, j0 + keys) that query i sees are its first min(keys, ahead + i): the mask is
+// aligned at the bottom right. Without a mask every query is far ahead.
+struct key_limit {
+  int64_t keys, ahead;
+  int64_t operator()(int64_t i) const { return within(ahead + i, 0, keys); }
+};
+static inline key_limit limit_of(const graft_attention_args& a, const sequence& s, int64_t j0,
+                                 int64_t keys) {
+  return {keys, a.causal ? s.k_count - s.q_count - j0 + 1 : INT64_MAX / 4};
+}
+
+// ---- dropout ----------------------------------------------------------------------------------------
+
+// Keep-bytes of a tile: bytes[i * k_tile + j] of query i0 + i and key j0 + j (graft.h, "random
+// numbers": they depend on nothing else, so every tile order draws the same mask). j0 is a multiple
+// of k_tile. `rows` are padded to whole blocks.
+static inline void keep_tile(uint64_t key, int64_t j0, int64_t i0, int64_t rows, int64_t h,
+                             int64_t b, uint8_t* bytes) {
+  constexpr int vectors = static_cast<int>(k_tile) / (16 * keep_lanes);  // a row
+  const auto first = static_cast<uint32_t>(j0 / 16);
+  const auto query = static_cast<uint32_t>(i0);
+  const int count = static_cast<int>(rows) * vectors;
+  for (int at = 0; at < count; at += 4) {
+    uint32_t counters[4], queries[4];
+    for (int v = 0; v < 4; ++v) {
+      counters[v] = first + static_cast<uint32_t>((at + v) % vectors * keep_lanes);
+      queries[v] = query + static_cast<uint32_t>((at + v) / vectors);
+    }
+    keep_bytes(key, counters, queries, static_cast<uint32_t>(h), static_cast<uint32_t>(b),
+               bytes + at * 16 * keep_lanes);
+  }
+}
+
+// ---- workspace --------------------------------------------------------------------------------------
+
+// Cuts a block of memory in arrays of whole cache lines. Without a block it only counts.
+class floats_of {
+ public:
+  explicit floats_of(float* memory) : memory_(memory) {}
+  float* take(int64_t count) {
+    float* array = memory_ == nullptr ? nullptr : memory_ + taken_;
+    taken_ += round_up(count, 16);
+    return array;
+  }
+  int64_t taken() const { return taken_; }
+
+ private:
+  float* memory_;
+  int64_t taken_ = 0;
+};
+
+struct forward_tiles {
+  float *q, *out, *k, *v, *scores, *row_max, *row_sum, *shift, *shrink;
+  uint8_t* bytes;
+  int64_t floats;
+
+  forward_tiles(float* memory, int64_t head_dim) {
+    const int64_t row = tile_row(head_dim);
+    floats_of from(memory);
+    q = from.take(q_span * row);
+    out = from.take(q_span * row);
+    k = from.take(head_dim * tile_row(k_tile));
+    v = from.take(k_tile * row);
+    scores = from.take(q_tile * tile_row(k_tile));
+    row_max = from.take(q_span);
+    row_sum = from.take(q_span * W);  // W partial sums a row
+    shift = from.take(q_tile);
+    shrink = from.take(q_tile);
+    bytes = reinterpret_cast<uint8_t*>(from.take(q_tile * k_tile / 4));
+    floats = from.taken();
+  }
+};
+
+struct backward_tiles {
+  float *q, *dout, *k_columns, *v_columns, *k_rows, *dk, *dv, *scores, *dscores, *delta;
+  uint8_t* bytes;
+  int64_t floats;
+
+  backward_tiles(float* memory, int64_t head_dim, int64_t queries) {
+    const int64_t row = tile_row(head_dim);
+    floats_of from(memory);
+    q = from.take(q_tile * row);
+    dout = from.take(q_tile * row);
+    k_columns = from.take(head_dim * tile_row(k_tile));
+    v_columns = from.take(head_dim * tile_row(k_tile));
+    k_rows = from.take(k_tile * row);
+    dk = from.take(k_tile * row);
+    dv = from.take(k_tile * row);
+    scores = from.take(q_tile * tile_row(k_tile));
+    dscores = from.take(q_tile * tile_row(k_tile));
+    bytes = reinterpret_cast<uint8_t*>(from.take(q_tile * k_tile / 4));
+    delta = from.take(queries);
+    floats = from.taken();
+  }
+};
+
+static inline int64_t longest_queries(const graft_attention_args& a) {
+  return at_most(a.max_seqlen_q, a.tokens_q);
+}
+static inline int64_t longest_keys(const graft_attention_args& a) {
+  return at_most(a.max_seqlen_k, a.tokens_k);
+}
+
+// Keys of one backward chunk of a sequence, by its length alone: the same sums are taken in the same
+// order whether one thread or several do the chunks.
+static inline int64_t chunk_size(int64_t k_count) {
+  return round_up(at_least(chunk_keys, ceil_div(k_count, most_chunks)), k_tile);
+}
+
+// How the backward pass shares out its work: a (sequence, head) a task, or, where those are fewer
+// than two a thread, a chunk of its keys a task. dQ gets terms from every key and each chunk sums its
+// own; in a split pass all of them are kept and then added up, else the thread adds them as it goes.
+struct backward_plan {
+  int64_t chunks;         // of the longest sequence
+  bool split;
+  int64_t dq_row;         // floats
+  int64_t thread_floats;  // tiles, and the dQ of a (sequence, head) unless split
+  int64_t shared_floats;  // split: dQ of every [chunk, head, query]
+};
+static inline backward_plan plan_backward(const cpu_context& context,
+                                          const graft_attention_args& a) {
+  backward_plan plan;
+  plan.chunks = at_most(most_chunks, ceil_div(longest_keys(a), chunk_keys));
+  plan.split = plan.chunks > 1 && context.threads > 1 && a.heads <= most_split_heads &&
+               a.batch * a.heads < 2 * int64_t{context.threads};
+  plan.dq_row = round_up(a.head_dim, NR);
+  const int64_t queries = longest_queries(a);
+  plan.thread_floats = backward_tiles(nullptr, a.head_dim, queries).floats;
+  if (!plan.split)
+    plan.thread_floats += (plan.chunks > 1 ? 2 : 1) * round_up(queries * plan.dq_row, 16);
+  plan.shared_floats =
+      plan.split ? round_up(plan.chunks * a.heads * a.tokens_q * plan.dq_row, 16) : 0;
+  return plan;
+}
+
+// threads * each + shared floats, in bytes.
+static inline int workspace_size(const char* op, const cpu_context& context, int64_t each,
+                                 int64_t shared, int64_t* bytes) {
+  int64_t floats;
+  if (!__builtin_mul_overflow(int64_t{context.threads}, each, &floats) &&
+      !__builtin_add_overflow(floats, shared, &floats) &&
+      !__builtin_mul_overflow(floats, int64_t{sizeof(float)}, bytes))
+    return GRAFT_OK;
+  return fail(GRAFT_INVALID_SHAPE, "%s: workspace: expected a size within 2^63 bytes", op);
+}
+static inline int forward_workspace(const char* op, const cpu_context& context,
+                                    const graft_attention_args& a, int64_t* bytes) {
+  return workspace_size(op, context, forward_tiles(nullptr, a.head_dim).floats, 0, bytes);
+}
+static inline int backward_workspace(const char* op, const cpu_context& context,
+                                     const graft_attention_args& a, int64_t* bytes) {
+  const backward_plan plan = plan_backward(context, a);
+  return workspace_size(op, context, plan.thread_floats, plan.shared_floats, bytes);
+}
+
+// Threads for a call of that many score elements.
+static inline int threads_for(const cpu_context& context, int64_t tasks, double scores,
+                              int64_t head_dim) {
+  if (scores * static_cast<double>(head_dim) < serial_products) return 1;
+  return static_cast<int>(at_least(1, at_most(context.threads, tasks)));
+}
+
+static inline int64_t thread_index() { return omp_get_thread_num(); }
 
 }  // namespace graft::GRAFT_ISA

@@ -44,15 +44,16 @@ static inline vq lane_counters() {
   return counters;
 }
 
-// The bytes of counters (first + i, c1, c2, c3), i in [0, keep_counters), in order.
-static inline void keep_bytes(uint64_t key, uint32_t first, uint32_t c1, uint32_t c2, uint32_t c3,
-                              uint8_t* bytes) {
+// The bytes of four vectors of counters, in order: counter i of vector v is
+// (first[v] + i, c1[v], c2, c3).
+static inline void keep_bytes(uint64_t key, const uint32_t (&first)[4], const uint32_t (&c1)[4],
+                              uint32_t c2, uint32_t c3, uint8_t* bytes) {
   const vq multiplier0 = splat_word(0xD2511F53u);
   const vq multiplier1 = splat_word(0xCD9E8D57u);
   vq w0[4], w1[4], w2[4], w3[4];
   for (int v = 0; v < 4; ++v) {
-    w0[v] = splat_word(first + static_cast<uint32_t>(v * keep_lanes)) + lane_counters();
-    w1[v] = splat_word(c1);
+    w0[v] = splat_word(first[v]) + lane_counters();
+    w1[v] = splat_word(c1[v]);
     w2[v] = splat_word(c2);
     w3[v] = splat_word(c3);
   }
@@ -96,6 +97,15 @@ static inline void keep_bytes(uint64_t key, uint32_t first, uint32_t c1, uint32_
     }
 #endif
   }
+}
+
+// The bytes of counters (first + i, c1, c2, c3), i in [0, keep_counters), in order.
+static inline void keep_bytes(uint64_t key, uint32_t first, uint32_t c1, uint32_t c2, uint32_t c3,
+                              uint8_t* bytes) {
+  constexpr auto step = static_cast<uint32_t>(keep_lanes);
+  const uint32_t starts[4] = {first, first + step, first + 2 * step, first + 3 * step};
+  const uint32_t rows[4] = {c1, c1, c1, c1};
+  keep_bytes(key, starts, rows, c2, c3, bytes);
 }
 
 static inline int64_t padded_keep_bytes(int64_t columns) { return (columns + 511) / 512 * 512; }

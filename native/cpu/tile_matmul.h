@@ -1,12 +1,15 @@
-// C[M, N] (+)= A[M, K] B[K, N] on float tiles in cache, by outer products held in registers.
+// C[m, n] = start + A[m, k] B[k, n] on float tiles in cache, by outer products held in registers.
 //
 // A micro tile is MR rows by NR = 2 W columns: its MR * 2 accumulators, two vectors of B and one
 // broadcast of A fill the register file (6 * 2 + 3 = 15 of 16 on AVX2, 12 * 2 + 3 = 27 of 32 on
-// AVX-512). A is read by broadcast, so any strides will do, a transposed A included; B's rows are
-// contiguous and padded to a multiple of NR.
+// AVX-512). Two multiply-adds start a cycle and take four, so from 4 rows on the units stay busy;
+// a rest of 7 rows is therefore done as 4 + 3, not 6 + 1.
+//
+// Row strides of tiles are an odd number of cache lines (tile_row): rows of a power of two would all
+// fall into a few sets of the first-level cache.
 #pragma once
 
-#include "simd.h"
+#include "lanes.h"
 
 namespace graft::GRAFT_ISA {
 
@@ -20,27 +23,70 @@ constexpr int MR = 6;
 static inline int64_t round_up(int64_t n, int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
+// Floats from one row of a tile to the next, for n columns in use.
+static inline int64_t tile_row(int64_t n) {
+  constexpr int64_t line = 16;
+  const int64_t lines = round_up(n, NR) / line + (NR < line && round_up(n, NR) % line != 0);
+  return (lines + (lines % 2 == 0)) * line;
+}
 
-// rows <= MR, known at compile time so that the accumulators stay in registers.
-template <int rows>
-static inline void micro_tile(const float* a, int64_t a_row, int64_t a_k, const float* b,
-                              int64_t b_k, float* c, int64_t c_row, int64_t k, bool accumulate) {
+// What C starts from: 0, C, or C times a factor a row.
+enum class start { zero, add, scaled };
+
+struct tile_product {
+  int64_t m, n, k;  // n is a multiple of NR
+  const float* a;   // (i, p) at a[i * a_row + p], or a[p * a_row + i] if transposed
+  int64_t a_row;
+  const float* b;
+  int64_t b_row;
+  float* c;
+  int64_t c_row;
+  const float* factors = nullptr;  // [m], start::scaled
+
+  // A triangle of zeros need not be multiplied. Row i of A is used for p in
+  // [first + i first_step, last + i last_step), cut to [0, k); rows of a micro tile share the widest
+  // range among them, so A holds zeros where a row's own range ends earlier.
+  int64_t first = 0, first_step = 0;
+  int64_t last = INT64_MAX / 2, last_step = 0;
+  // Row i of C is wanted for columns below columns + i column_step; micro tiles beyond are left as
+  // they are.
+  int64_t columns = INT64_MAX / 2, column_step = 0;
+  // One row a micro tile, so that every row keeps to its own range: for a B with infinities or NaN,
+  // which times 0 are not 0. Slow.
+  bool exact_ranges = false;
+};
+
+template <int rows, bool transposed, start from>
+GRAFT_INLINE static inline void micro_tile(const float* a, int64_t a_row, const float* b,
+                                           int64_t b_row, float* c, int64_t c_row,
+                                           const float* factors, int64_t k) {
   vf low[rows], high[rows];
 #pragma GCC unroll 12
   for (int i = 0; i < rows; ++i) {
-    low[i] = accumulate ? load(c + i * c_row) : zero();
-    high[i] = accumulate ? load(c + i * c_row + W) : zero();
+    if constexpr (from == start::zero) {
+      low[i] = zero();
+      high[i] = zero();
+    } else {
+      low[i] = load(c + i * c_row);
+      high[i] = load(c + i * c_row + W);
+      if constexpr (from == start::scaled) {
+        low[i] *= splat(factors[i]);
+        high[i] *= splat(factors[i]);
+      }
+    }
   }
+#pragma GCC unroll 2
   for (int64_t p = 0; p < k; ++p) {
-    const vf b_low = load(b + p * b_k);
-    const vf b_high = load(b + p * b_k + W);
-    const float* column = a + p * a_k;
+    const vf b_low = load(b);
+    const vf b_high = load(b + W);
 #pragma GCC unroll 12
     for (int i = 0; i < rows; ++i) {
-      const vf x = splat(column[i * a_row]);
+      const vf x = splat(transposed ? a[i] : a[i * a_row]);
       low[i] = fma(x, b_low, low[i]);
       high[i] = fma(x, b_high, high[i]);
     }
+    a += transposed ? a_row : 1;
+    b += b_row;
   }
 #pragma GCC unroll 12
   for (int i = 0; i < rows; ++i) {
@@ -49,29 +95,43 @@ static inline void micro_tile(const float* a, int64_t a_row, int64_t a_k, const 
   }
 }
 
-template <int rows>
-static inline void micro_rows(int64_t n, const float* a, int64_t a_row, int64_t a_k, const float* b,
-                              int64_t b_k, float* c, int64_t c_row, int64_t k, bool accumulate) {
+// The accumulators need a row count known at compile time.
+template <int rows, bool transposed, start from>
+static inline void micro_rows(int64_t n, const float* a, int64_t a_row, const float* b,
+                              int64_t b_row, float* c, int64_t c_row, const float* factors,
+                              int64_t k) {
   if constexpr (rows > 0) {
     if (n == rows)
-      micro_tile<rows>(a, a_row, a_k, b, b_k, c, c_row, k, accumulate);
+      micro_tile<rows, transposed, from>(a, a_row, b, b_row, c, c_row, factors, k);
     else
-      micro_rows<rows - 1>(n, a, a_row, a_k, b, b_k, c, c_row, k, accumulate);
+      micro_rows<rows - 1, transposed, from>(n, a, a_row, b, b_row, c, c_row, factors, k);
   }
 }
 
-// n is a multiple of NR; a's element (i, p) is a[i * a_row + p * a_k].
-static inline void tile_matmul(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row,
-                               int64_t a_k, const float* b, int64_t b_k, float* c, int64_t c_row,
-                               bool accumulate) {
-  for (int64_t j = 0; j < n; j += NR) {
-    int64_t i = 0;
-    for (; i + MR <= m; i += MR)
-      micro_tile<MR>(a + i * a_row, a_row, a_k, b + j, b_k, c + i * c_row + j, c_row, k,
-                     accumulate);
-    if (i < m)
-      micro_rows<MR - 1>(m - i, a + i * a_row, a_row, a_k, b + j, b_k, c + i * c_row + j, c_row, k,
-                         accumulate);
+// Rows of the next micro tile when `left` are to do.
+static inline int64_t micro_tile_rows(int64_t left) {
+  return left <= MR ? left : left < 2 * MR ? (left + 1) / 2 : MR;
+}
+
+static inline int64_t within(int64_t x, int64_t low, int64_t high) {
+  return x < low ? low : x > high ? high : x;
+}
+
+template <bool transposed, start from>
+static inline void tile_matmul(const tile_product& t) {
+  for (int64_t j = 0; j < t.n; j += NR) {
+    int64_t rows;
+    for (int64_t i = 0; i < t.m; i += rows) {
+      rows = t.exact_ranges ? 1 : micro_tile_rows(t.m - i);
+      const int64_t last_row = i + rows - 1;
+      if (j >= t.columns + last_row * t.column_step) continue;
+      const int64_t end = within(t.last + last_row * t.last_step, 0, t.k);
+      const int64_t begin = within(t.first + i * t.first_step, 0, end);
+      micro_rows<MR, transposed, from>(
+          rows, t.a + (transposed ? begin * t.a_row + i : i * t.a_row + begin), t.a_row,
+          t.b + begin * t.b_row + j, t.b_row, t.c + i * t.c_row + j, t.c_row,
+          t.factors == nullptr ? nullptr : t.factors + i, end - begin);
+    }
   }
 }
 

@@ -22,9 +22,23 @@ int check_operand(const char* op, const char* name, const void* pointer, int64_t
   return check_pointer(op, name, pointer, tokens, dtype_bytes(dtype));
 }
 
+// A [batch, H, capacity, D] cache fits int64_t; so do the products of fewer of them.
+int check_cache(const char* op, int64_t batch, int64_t heads, int64_t head_dim, int64_t capacity,
+                int32_t dtype) {
+  GRAFT_TRY(check_range(op, "cache_capacity", capacity, 1, INT32_MAX));
+  GRAFT_TRY(check_product(op, "batch, heads", batch, heads, head_dim));
+  return check_product(op, "cache", batch * heads * head_dim, capacity, dtype_bytes(dtype));
+}
+
 int check_flag(const char* op, const char* name, int32_t flag) {
   if (flag == 0 || flag == 1) return GRAFT_OK;
   return fail(GRAFT_INVALID_ARGUMENT, "%s: %s: expected 0 or 1, got %d", op, name, flag);
+}
+
+int check_scale(const char* op, float scale) {
+  if (__builtin_isfinite(scale)) return GRAFT_OK;
+  return fail(GRAFT_INVALID_SHAPE, "%s: scale: expected a finite number, got %g", op,
+              static_cast<double>(scale));
 }
 
 int check_attention(const char* op, const graft_attention_args& a) {
@@ -50,10 +64,7 @@ int check_attention_sizes(const char* op, const graft_attention_args& a) {
   GRAFT_TRY(check_product(op, "heads, tokens_q", a.heads, a.tokens_q, a.head_dim * 4));
   GRAFT_TRY(check_flag(op, "causal", a.causal));
   GRAFT_TRY(check_dropout(op, "dropout", a.dropout));
-  if (!__builtin_isfinite(a.scale))
-    return fail(GRAFT_INVALID_SHAPE, "%s: scale: expected a finite number, got %g", op,
-                static_cast<double>(a.scale));
-  return GRAFT_OK;
+  return check_scale(op, a.scale);
 }
 
 int check_attention_forward(const graft_attention_args& a) {
@@ -73,9 +84,8 @@ int check_attention_backward(const graft_attention_args& a) {
 int check_kv_append(const graft_kv_append_args& a) {
   const char* op = "kv_append";
   GRAFT_TRY(check_heads(op, a.batch, a.heads, a.head_dim, a.dtype));
-  GRAFT_TRY(check_range(op, "cache_capacity", a.cache_capacity, 1, INT32_MAX));
+  GRAFT_TRY(check_cache(op, a.batch, a.heads, a.head_dim, a.cache_capacity, a.dtype));
   const int64_t row = a.heads * a.head_dim;
-  GRAFT_TRY(check_product(op, "cache", a.batch * row, a.cache_capacity, dtype_bytes(a.dtype)));
   GRAFT_TRY(check_operand(op, "k", a.k, a.batch, a.k_token_stride, row, a.dtype));
   GRAFT_TRY(check_operand(op, "v", a.v, a.batch, a.v_token_stride, row, a.dtype));
   GRAFT_TRY(check_pointer(op, "k_cache", a.k_cache, a.batch, dtype_bytes(a.dtype)));
@@ -86,10 +96,9 @@ int check_kv_append(const graft_kv_append_args& a) {
 
 int check_attention_decode_sizes(const char* op, const graft_attention_decode_args& a) {
   GRAFT_TRY(check_heads(op, a.batch, a.heads, a.head_dim, a.dtype));
-  GRAFT_TRY(check_range(op, "cache_capacity", a.cache_capacity, 1, INT32_MAX));
   GRAFT_TRY(check_flag(op, "extra", a.extra));
-  return check_product(op, "cache", a.batch * a.heads * a.head_dim, a.cache_capacity,
-                       dtype_bytes(a.dtype));
+  GRAFT_TRY(check_scale(op, a.scale));
+  return check_cache(op, a.batch, a.heads, a.head_dim, a.cache_capacity, a.dtype);
 }
 
 int check_attention_decode(const graft_attention_decode_args& a) {
