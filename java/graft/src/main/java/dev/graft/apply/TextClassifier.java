@@ -1,0 +1,108 @@
+package dev.graft.apply;
+
+import dev.graft.data.Batch;
+import dev.graft.data.ClassificationSource;
+import dev.graft.data.LabelledExample;
+import dev.graft.model.EvalStep;
+import dev.graft.model.Limits;
+import dev.graft.model.Network;
+import dev.graft.text.Encoding;
+import dev.graft.text.Tokenizer;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * Classes of texts. Cheap beside the network it reads; serves one thread. Texts longer than the model
+ * takes are cut at its longest, as in training.
+ */
+public final class TextClassifier implements AutoCloseable {
+  private final Network network;
+  private final Tokenizer tokenizer;
+  private final int maxLength;
+  private final int batchSize;
+  private EvalStep step;
+  private Limits limits;
+
+  /**
+   * @param maxLength longest text in tokens; at most the model's positions
+   * @param batchSize texts computed together
+   */
+  public TextClassifier(Network network, Tokenizer tokenizer, int maxLength, int batchSize) {
+    this.network = network;
+    this.tokenizer = tokenizer;
+    this.maxLength = Math.min(maxLength, network.config().maxPositions());
+    this.batchSize = batchSize;
+  }
+
+  /** The k most probable classes of each text. */
+  public List<Prediction> predict(List<LabelledExample> texts, int k) {
+    List<Prediction> out = new ArrayList<>(texts.size());
+    for (float[] logits : logits(texts)) {
+      out.add(prediction(logits, k));
+    }
+    return out;
+  }
+
+  private Prediction prediction(float[] logits, int k) {
+    double[] p = Softmax.of(logits);
+    List<String> names = network.config().labels();
+    return new Prediction(
+        Arrays.stream(Softmax.top(p, Math.min(k, p.length)))
+            .mapToObj(i -> new Prediction.Scored(names.get(i), p[i]))
+            .toList());
+  }
+
+  /** Class logits of each text, in order. */
+  public List<float[]> logits(List<LabelledExample> texts) {
+    List<float[]> out = new ArrayList<>(texts.size());
+    if (texts.isEmpty()) {
+      return out;
+    }
+    List<Encoding> encodings = encode(tokenizer, texts, maxLength);
+    int[] labels = new int[texts.size()];
+    Arrays.fill(labels, Batch.IGNORED);
+    ClassificationSource source =
+        new ClassificationSource(encodings, labels, batchSize, false, 0);
+    Batch batch = source.newBatch();
+    EvalStep eval = step(batch);
+    for (long b = 0; b < source.batchesPerEpoch(); b++) {
+      source.fill(b, batch);
+      out.addAll(List.of(eval.classify(batch)));
+    }
+    return out;
+  }
+
+  /** Texts in tokens, as training and prediction see them. */
+  public static List<Encoding> encode(
+      Tokenizer tokenizer, List<LabelledExample> texts, int maxLength) {
+    List<Encoding> out = new ArrayList<>(texts.size());
+    for (LabelledExample text : texts) {
+      out.add(tokenizer.encode(text.text(), text.secondText(), true).truncate(maxLength));
+    }
+    return out;
+  }
+
+  private EvalStep step(Batch batch) {
+    Limits wanted = Limits.of(batch);
+    boolean fits =
+        limits != null
+            && limits.maxTokens() >= wanted.maxTokens()
+            && limits.maxSequences() == wanted.maxSequences()
+            && limits.maxSeqlen() >= wanted.maxSeqlen();
+    if (!fits) {
+      close();
+      limits = wanted;
+      step = new EvalStep(network, wanted);
+    }
+    return step;
+  }
+
+  @Override
+  public void close() {
+    if (step != null) {
+      step.close();
+      step = null;
+    }
+  }
+}

@@ -1,0 +1,170 @@
+package dev.graft.apply;
+
+import dev.graft.io.InvalidInputException;
+import dev.graft.model.Decoder;
+import dev.graft.model.Network;
+import dev.graft.program.Ops.Sampling;
+import dev.graft.text.Tokenizer;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.Consumer;
+
+/**
+ * Writes on from prompts. When a text outgrows the model's positions, it goes on from its last half
+ * positions, read anew.
+ */
+public final class TextGenerator {
+  private final Network network;
+  private final Tokenizer tokenizer;
+
+  public TextGenerator(Network network, Tokenizer tokenizer) {
+    this.network = network;
+    this.tokenizer = tokenizer;
+  }
+
+  /** What follows the prompt. */
+  public String generate(String prompt, GenerationOptions options) {
+    return generate(prompt, options, piece -> {});
+  }
+
+  /**
+   * What follows the prompt.
+   *
+   * @param stream hears the text as it grows, in pieces of whole characters
+   */
+  public String generate(String prompt, GenerationOptions options, Consumer<String> stream) {
+    return generate(List.of(prompt), options, stream).get(0);
+  }
+
+  /** What follows each prompt, written side by side. */
+  public List<String> generate(List<String> prompts, GenerationOptions options) {
+    return generate(prompts, options, piece -> {});
+  }
+
+  /** One text being written. */
+  private final class Draft {
+    private final List<Integer> context = new ArrayList<>();
+    private final List<Integer> written = new ArrayList<>();
+    private String text = "";
+    private int streamed;
+    private boolean done;
+
+    Draft(String prompt, int capacity) {
+      int[] ids = tokenizer.ids(prompt);
+      if (ids.length == 0) {
+        int start = tokenizer.bosId() >= 0 ? tokenizer.bosId() : tokenizer.eosId();
+        if (start < 0) {
+          throw new InvalidInputException(
+              "the prompt has no token, and this model has none to begin with; give a prompt");
+        }
+        ids = new int[] {start};
+      }
+      // A long prompt keeps room to write: its end is what the continuation depends on most.
+      int from = Math.max(0, ids.length - (capacity - 1));
+      for (int i = from; i < ids.length; i++) {
+        context.add(ids[i]);
+      }
+    }
+
+    void add(int token, GenerationOptions options, Consumer<String> stream) {
+      if (done) {
+        return;
+      }
+      if (token == tokenizer.eosId()) {
+        done = true;
+      } else {
+        context.add(token);
+        written.add(token);
+        text = tokenizer.decode(array(written), true);
+        done = written.size() >= options.maxNewTokens();
+      }
+      int end = text.length();
+      for (String stop : options.stop()) {
+        int at = stop.isEmpty() ? -1 : text.indexOf(stop);
+        if (at >= 0 && at < end) {
+          end = at;
+          done = true;
+        }
+      }
+      text = text.substring(0, end);
+      int ready = done ? end : settled(options);
+      if (ready > streamed) {
+        stream.accept(text.substring(streamed, ready));
+        streamed = ready;
+      }
+    }
+
+    /** Text that later tokens cannot change: no half character, no beginning of a stop string. */
+    private int settled(GenerationOptions options) {
+      int end = text.length();
+      while (end > 0 && text.charAt(end - 1) == '\uFFFD') {
+        end--;
+      }
+      int held = 0;
+      for (String stop : options.stop()) {
+        for (int n = Math.min(stop.length() - 1, end); n > held; n--) {
+          if (text.startsWith(stop.substring(0, n), end - n)) {
+            held = n;
+          }
+        }
+      }
+      return end - held;
+    }
+  }
+
+  private static int[] array(List<Integer> list) {
+    return list.stream().mapToInt(Integer::intValue).toArray();
+  }
+
+  private List<String> generate(
+      List<String> prompts, GenerationOptions options, Consumer<String> stream) {
+    if (prompts.isEmpty()) {
+      return List.of();
+    }
+    Sampling sampling =
+        new Sampling(
+            (float) options.temperature(),
+            options.topK(),
+            (float) options.topP(),
+            (float) options.repetitionPenalty(),
+            0);
+    try (Decoder decoder = new Decoder(network, prompts.size(), sampling, options.seed())) {
+      int capacity = decoder.capacity();
+      if (capacity < 2) {
+        throw new InvalidInputException("a model of one position cannot write");
+      }
+      List<Draft> drafts = new ArrayList<>();
+      for (String prompt : prompts) {
+        drafts.add(new Draft(prompt, capacity));
+      }
+      int[] next = decoder.prefill(contexts(drafts, capacity, false));
+      while (true) {
+        for (int b = 0; b < drafts.size(); b++) {
+          drafts.get(b).add(next[b], options, stream);
+        }
+        if (drafts.stream().allMatch(d -> d.done)) {
+          return drafts.stream().map(d -> d.text).toList();
+        }
+        boolean full = false;
+        for (int b = 0; b < drafts.size(); b++) {
+          full |= decoder.length(b) >= capacity;
+        }
+        next =
+            full
+                ? decoder.prefill(contexts(drafts, capacity, true))
+                : decoder.step(Arrays.copyOf(next, next.length));
+      }
+    }
+  }
+
+  private static int[][] contexts(List<Draft> drafts, int capacity, boolean half) {
+    int most = half ? Math.max(1, capacity / 2) : capacity - 1;
+    int[][] out = new int[drafts.size()][];
+    for (int b = 0; b < out.length; b++) {
+      List<Integer> context = drafts.get(b).context;
+      out[b] = array(context.subList(Math.max(0, context.size() - most), context.size()));
+    }
+    return out;
+  }
+}

@@ -1,0 +1,2 @@
+/** Metrics as the field reports them. */
+package dev.graft.metrics;
