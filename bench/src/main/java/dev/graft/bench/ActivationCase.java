@@ -136,8 +136,7 @@ public final class ActivationCase extends KernelCase {
     if (backward) {
       Tensor rx = tx.detach().set_requires_grad(true);
       Tensor rb = tbias.detach().set_requires_grad(true);
-      torchForward(rx, rb)
-          .backward(tdy, new BoolOptional(), false, new TensorArrayRefOptional());
+      torchForward(rx, rb).backward(tdy, new BoolOptional(), false, new TensorArrayRefOptional());
     } else {
       try (NoGradGuard guard = new NoGradGuard()) {
         torchForward(tx, tbias);

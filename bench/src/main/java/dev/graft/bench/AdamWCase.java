@@ -133,9 +133,7 @@ public final class AdamWCase extends KernelCase {
     }
     for (int s = 0; s < steps; s++) {
       for (int i = 0; i < sizes.length; i++) {
-        leaves[i]
-            .mutable_grad()
-            .put(Torch.of(gradients[i], at, sizes[i]).mul(Torch.scalar(scale)));
+        leaves[i].mutable_grad().put(Torch.of(gradients[i], at, sizes[i]).mul(Torch.scalar(scale)));
       }
       optimizer.step();
     }

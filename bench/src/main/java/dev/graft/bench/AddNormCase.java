@@ -17,7 +17,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * Residual + dropout + LayerNorm, both outputs used (pre-LN), so that the backward pass has both
- * gradients; against libtorch's add and layer_norm, with the documented mask where there is dropout.
+ * gradients; against libtorch's add and layer_norm, with the documented mask where there is
+ * dropout.
  */
 public final class AddNormCase extends KernelCase {
   private static final float EPS = 1e-5f;
@@ -239,9 +240,13 @@ public final class AddNormCase extends KernelCase {
       // Both outputs carry a gradient; one backward call from their dot products would add passes
       // that a model does not make, so the two gradients are handed to autograd as they are.
       org.bytedeco.pytorch.TensorVector roots = new org.bytedeco.pytorch.TensorVector(o, s);
-      org.bytedeco.pytorch.TensorVector grads =
-          new org.bytedeco.pytorch.TensorVector(tdout, tdsum);
-      torch.backward(roots, grads, new org.bytedeco.pytorch.BoolOptional(), false, new org.bytedeco.pytorch.TensorVector());
+      org.bytedeco.pytorch.TensorVector grads = new org.bytedeco.pytorch.TensorVector(tdout, tdsum);
+      torch.backward(
+          roots,
+          grads,
+          new org.bytedeco.pytorch.BoolOptional(),
+          false,
+          new org.bytedeco.pytorch.TensorVector());
       rx.grad().sum(0);
     } else {
       try (NoGradGuard guard = new NoGradGuard()) {

@@ -208,7 +208,8 @@ public final class AttentionCase extends KernelCase {
       Tensor sq, Tensor sk, Tensor sv, Tensor mask, int sequence, int firstRow, int rows) {
     double scale = (float) (1 / Math.sqrt(headDim));
     if (dropout == 0) {
-      return torch.scaled_dot_product_attention(
+      return torch
+          .scaled_dot_product_attention(
               sq.unsqueeze(0),
               sk.unsqueeze(0),
               sv.unsqueeze(0),

@@ -103,8 +103,7 @@ public final class ClassifierCase extends KernelCase {
     results.put(
         "losses",
         Torch.values(
-            torch.cross_entropy_loss(
-                x.detach(), torchTargets, new TensorOptional(), 0, -100, 0)));
+            torch.cross_entropy_loss(x.detach(), torchTargets, new TensorOptional(), 0, -100, 0)));
     return results;
   }
 

@@ -75,7 +75,8 @@ public final class DecodeCase extends KernelCase {
   @Override
   public String shape() {
     return String.format(
-        "B%d H%d D%d cache %d", lengths.length, heads, headDim, lengths.length > 0 ? lengths[0] : 0);
+        "B%d H%d D%d cache %d",
+        lengths.length, heads, headDim, lengths.length > 0 ? lengths[0] : 0);
   }
 
   @Override

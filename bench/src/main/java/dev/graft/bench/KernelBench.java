@@ -4,8 +4,8 @@ import java.util.Locale;
 import org.bytedeco.javacpp.PointerScope;
 
 /**
- * Times one case: Graft and libtorch in turn, so that a machine whose speed drifts treats both alike;
- * the median of each.
+ * Times one case: Graft and libtorch in turn, so that a machine whose speed drifts treats both
+ * alike; the median of each.
  */
 public final class KernelBench {
   /**

@@ -59,8 +59,7 @@ public final class KernelCases {
     Arrays.fill(lengths, tokens);
     for (boolean backward : new boolean[] {false, true}) {
       cases.add(
-          () ->
-              new AttentionCase(device, dtype, lengths, lengths, 12, 64, causal, 0, backward));
+          () -> new AttentionCase(device, dtype, lengths, lengths, 12, 64, causal, 0, backward));
     }
   }
 

@@ -22,7 +22,8 @@ public record Limits(double bytesPerSecond, double flopsFp32, double flopsBf16) 
 
   /** Measures; takes about a second. */
   public static Limits measure(Device device) {
-    return new Limits(copy(device), product(device, DType.FLOAT32), product(device, DType.BFLOAT16));
+    return new Limits(
+        copy(device), product(device, DType.FLOAT32), product(device, DType.BFLOAT16));
   }
 
   private static double copy(Device device) {

@@ -20,14 +20,15 @@ import org.junit.jupiter.api.TestFactory;
 
 /**
  * Every CPU kernel against libtorch autograd in double. Rule, for each result: max|x − f64| ≤ 2 ·
- * max|libtorch − f64| + 2 ulp(max|f64|), libtorch at the same dtype. Results that a model adds up in
- * fp32 (parameter gradients, losses) have the ulp of fp32, the others that of the dtype.
+ * max|libtorch − f64| + 2 ulp(max|f64|), libtorch at the same dtype. Results that a model adds up
+ * in fp32 (parameter gradients, losses) have the ulp of fp32, the others that of the dtype.
  *
  * <p>The default run samples the grid; {@code -Dgraft.full=true} runs it whole.
  */
 class KernelsVsLibtorchTest {
   private static final boolean FULL = Boolean.getBoolean("graft.full");
   private static final int[] DTYPES = {graft.GRAFT_FLOAT32, graft.GRAFT_BFLOAT16};
+
   /** Maxima over a few draws: on a handful of elements one draw may find libtorch lucky. */
   private static final int DRAWS = 4;
 
@@ -243,7 +244,8 @@ class KernelsVsLibtorchTest {
   Stream<DynamicTest> addNorm() {
     List<Named> cases = new ArrayList<>();
     for (int dtype : DTYPES) {
-      for (int[] size : new int[][] {{1, 2}, {5, 15}, {64, 48}, {129, 100}, {200, 768}, {9, 1600}}) {
+      for (int[] size :
+          new int[][] {{1, 2}, {5, 15}, {64, 48}, {129, 100}, {200, 768}, {9, 1600}}) {
         for (int[] dropout : new int[][] {{0, 0}, {26, 0}, {0, 26}, {128, 13}}) {
           cases.add(
               new Named(

@@ -22,8 +22,8 @@ import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 
 /**
- * The kernels under JMH, each beside libtorch: {@code -p kernel=...} takes the case's number in {@link
- * KernelCases}. {@code -prof gc} shows that Graft's calls allocate nothing.
+ * The kernels under JMH, each beside libtorch: {@code -p kernel=...} takes the case's number in
+ * {@link KernelCases}. {@code -prof gc} shows that Graft's calls allocate nothing.
  */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.AverageTime)

@@ -33,9 +33,9 @@ import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.javacpp.Pointer;
 
 /**
- * Records the ops of graft.h into a {@link Program}. Every method adds one call; shapes are checked by
- * the native side when the call first runs, and here where they would be ambiguous. Formulas, dtypes
- * and aliasing rules stand in graft.h beside the op of the same name.
+ * Records the ops of graft.h into a {@link Program}. Every method adds one call; shapes are checked
+ * by the native side when the call first runs, and here where they would be ambiguous. Formulas,
+ * dtypes and aliasing rules stand in graft.h beside the op of the same name.
  */
 public final class Ops {
   /** Forms of {@link #activation}. */
@@ -89,7 +89,9 @@ public final class Ops {
     return program;
   }
 
-  /** k of k/256 for a dropout probability; the nearest, and at least 1 for a probability above 0. */
+  /**
+   * k of k/256 for a dropout probability; the nearest, and at least 1 for a probability above 0.
+   */
   public static int dropoutByte(double probability) {
     if (!(probability >= 0 && probability < 1)) {
       throw new IllegalArgumentException("dropout: expected [0, 1), got " + probability);
@@ -98,7 +100,8 @@ public final class Ops {
     return probability > 0 ? Math.min(255, Math.max(1, k)) : 0;
   }
 
-  // ---- attention ---------------------------------------------------------------------------------
+  // ---- attention
+  // ---------------------------------------------------------------------------------
 
   /**
    * @param qkv [T, 3·H·D]
@@ -189,9 +192,7 @@ public final class Ops {
 
   private Tensor attentionWorkspace(graft_attention_args args, boolean backward) {
     return workspace(
-        out ->
-            graft.graft_attention_workspace(
-                context(), args, backward ? 1 : 0, out));
+        out -> graft.graft_attention_workspace(context(), args, backward ? 1 : 0, out));
   }
 
   private static void bindAttention(
@@ -213,8 +214,8 @@ public final class Ops {
   }
 
   /**
-   * Writes the keys and values of packed qkv [T, 3·H·D] into the caches [batch, H, capacity, D] behind
-   * the {@code lengths} tokens there; cuSeqlens null: one token a sequence.
+   * Writes the keys and values of packed qkv [T, 3·H·D] into the caches [batch, H, capacity, D]
+   * behind the {@code lengths} tokens there; cuSeqlens null: one token a sequence.
    */
   public void kvAppend(
       Tensor qkv,
@@ -296,7 +297,8 @@ public final class Ops {
         workspace);
   }
 
-  // ---- embedding ---------------------------------------------------------------------------------
+  // ---- embedding
+  // ---------------------------------------------------------------------------------
 
   /** out [T, C] = tokens[ids] (+ positions[positionIds]) (+ types[typeIds]); tables may be null. */
   public void embedding(
@@ -347,11 +349,7 @@ public final class Ops {
     add(
         "embedding_backward",
         args,
-        () ->
-            args.ids(ints(ids))
-                .order(ints(order))
-                .dout(dout.pointer())
-                .dtable(floats(dtable)),
+        () -> args.ids(ints(ids)).order(ints(order)).dout(dout.pointer()).dtable(floats(dtable)),
         graft::graft_embedding_backward,
         ids,
         order,
@@ -359,7 +357,8 @@ public final class Ops {
         dtable);
   }
 
-  // ---- residual + dropout + LayerNorm ------------------------------------------------------------
+  // ---- residual + dropout + LayerNorm
+  // ------------------------------------------------------------
 
   /**
    * sum = residual + dropout(x); out = LayerNorm(sum).
@@ -468,7 +467,8 @@ public final class Ops {
         workspace);
   }
 
-  // ---- activations -------------------------------------------------------------------------------
+  // ---- activations
+  // -------------------------------------------------------------------------------
 
   /** y = activation(x + bias); bias may be null. */
   public void activation(Activation form, Tensor x, Tensor bias, Tensor y) {
@@ -520,11 +520,12 @@ public final class Ops {
     return args;
   }
 
-  // ---- loss --------------------------------------------------------------------------------------
+  // ---- loss
+  // --------------------------------------------------------------------------------------
 
   /**
-   * Softmax cross-entropy of logits [R, stride], of which {@code vocabulary} columns count; the logits
-   * become their gradient unless {@code forwardOnly}.
+   * Softmax cross-entropy of logits [R, stride], of which {@code vocabulary} columns count; the
+   * logits become their gradient unless {@code forwardOnly}.
    *
    * @param targets int32 [R], −100 ignored
    * @param losses fp32 [R] or null
@@ -563,7 +564,8 @@ public final class Ops {
         workspace);
   }
 
-  // ---- matrix product ----------------------------------------------------------------------------
+  // ---- matrix product
+  // ----------------------------------------------------------------------------
 
   /** c = op(a) · op(b) (+ c) (+ bias): see {@link Gemm#prepare}. */
   public void gemm(
@@ -588,10 +590,7 @@ public final class Ops {
           public void bind() {
             close();
             call =
-                program
-                    .device()
-                    .gemm()
-                    .prepare(a, transposeA, b, transposeB, c, accumulate, bias);
+                program.device().gemm().prepare(a, transposeA, b, transposeB, c, accumulate, bias);
           }
 
           @Override
@@ -613,7 +612,8 @@ public final class Ops {
         bias);
   }
 
-  // ---- optimizer ---------------------------------------------------------------------------------
+  // ---- optimizer
+  // ---------------------------------------------------------------------------------
 
   /** Global gradient norm, clip coefficient and skip flag into the step state. */
   public void gradNorm(ParameterSet parameters, float maxNorm) {
@@ -634,7 +634,8 @@ public final class Ops {
     add("adamw", args, () -> {}, graft::graft_adamw);
   }
 
-  // ---- plain ops ---------------------------------------------------------------------------------
+  // ---- plain ops
+  // ---------------------------------------------------------------------------------
 
   /** next int32 [B] drawn from logits [B, stride]; history [B, n] and its counts may be null. */
   public void sample(
@@ -718,13 +719,7 @@ public final class Ops {
         .dropout(dropout)
         .op_id(opId)
         .dtype(x.dtype().code());
-    add(
-        "dropout",
-        args,
-        () -> args.x(x.pointer()).y(y.pointer()),
-        graft::graft_dropout,
-        x,
-        y);
+    add("dropout", args, () -> args.x(x.pointer()).y(y.pointer()), graft::graft_dropout, x, y);
   }
 
   /** out[n] = in[index[n]], 0 where the index is −1. */
@@ -767,10 +762,7 @@ public final class Ops {
   /** out fp32 [C] += column sums of x [R, C]. */
   public void columnSum(Tensor x, Tensor out) {
     graft_column_sum_args args = zeroed(new graft_column_sum_args());
-    args.struct_size(args.sizeof())
-        .rows(x.size(0))
-        .channels(x.size(1))
-        .dtype(x.dtype().code());
+    args.struct_size(args.sizeof()).rows(x.size(0)).channels(x.size(1)).dtype(x.dtype().code());
     Tensor workspace = workspace(bytes -> graft.graft_column_sum_workspace(context(), args, bytes));
     add(
         "column_sum",
@@ -790,11 +782,8 @@ public final class Ops {
   public static void fillNormal(
       dev.graft.runtime.Device device, Tensor out, long seed, int stream, float mean, float std) {
     try (graft_random_args args = zeroed(new graft_random_args())) {
-      args.struct_size(args.sizeof())
-          .out(out.pointer())
-          .count(out.count())
-          .seed(seed)
-          .stream(stream)
+      args.struct_size(args.sizeof()).out(out.pointer()).count(out.count()).seed(seed).stream(
+              stream)
           .kind(0)
           .dtype(out.dtype().code())
           .a(mean)
@@ -817,7 +806,8 @@ public final class Ops {
     }
   }
 
-  // ---- recording ---------------------------------------------------------------------------------
+  // ---- recording
+  // ---------------------------------------------------------------------------------
 
   /** A native op on one argument struct. */
   private interface NativeOp<A> {
@@ -865,9 +855,7 @@ public final class Ops {
       bytes.put(0);
       Status.check(query.applyAsInt(bytes));
       long needed = bytes.get();
-      return needed == 0
-          ? null
-          : program.activation("workspace", DType.FLOAT32, (needed + 3) / 4);
+      return needed == 0 ? null : program.activation("workspace", DType.FLOAT32, (needed + 3) / 4);
     }
   }
 

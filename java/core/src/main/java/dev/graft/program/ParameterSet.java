@@ -52,8 +52,7 @@ public final class ParameterSet implements AutoCloseable {
             .lr_scale(e.lrScale());
       }
       list.position(0);
-      Status.check(
-          graft.graft_parameter_set_create(device.context(), list, entries.size(), out));
+      Status.check(graft.graft_parameter_set_create(device.context(), list, entries.size(), out));
       set = out.get(graft_parameter_set.class);
     }
   }

@@ -12,8 +12,9 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * A step recorded as a list of prepared calls. Life: record through {@link Ops}, {@link #seal} (lays
- * out the activations by lifetime and binds every call), then {@link #run} any number of times.
+ * A step recorded as a list of prepared calls. Life: record through {@link Ops}, {@link #seal}
+ * (lays out the activations by lifetime and binds every call), then {@link #run} any number of
+ * times.
  *
  * <p>Running allocates nothing on the Java heap and does not synchronise.
  */

@@ -8,8 +8,8 @@ import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerPointer;
 
 /**
- * The one owner of a group of native allocations with one lifetime (parameters, gradients, optimizer
- * state, activations, scratch). Closing it frees them all.
+ * The one owner of a group of native allocations with one lifetime (parameters, gradients,
+ * optimizer state, activations, scratch). Closing it frees them all.
  */
 public final class Arena extends NativeOwner {
   private final Device device;

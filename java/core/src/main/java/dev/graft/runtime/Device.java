@@ -102,8 +102,8 @@ public final class Device extends NativeOwner {
   }
 
   /**
-   * Writes what a step reads: seed and number of the random draws, learning rate, live sequences (0:
-   * as recorded) and a factor for the gradient of each loss.
+   * Writes what a step reads: seed and number of the random draws, learning rate, live sequences
+   * (0: as recorded) and a factor for the gradient of each loss.
    */
   public void stepBegin(long seed, long step, float lr, int sequences, float scale0, float scale1) {
     inputs.seed(seed).step(step).lr(lr).sequences(sequences);

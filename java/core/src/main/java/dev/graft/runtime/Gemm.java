@@ -1,8 +1,8 @@
 package dev.graft.runtime;
 
 /**
- * Matrix products of a device, by its vendor's library. A product is prepared once for its shapes and
- * addresses and run many times.
+ * Matrix products of a device, by its vendor's library. A product is prepared once for its shapes
+ * and addresses and run many times.
  */
 public interface Gemm extends AutoCloseable {
 

@@ -22,10 +22,10 @@ import org.bytedeco.dnnl.dnnl_version_t;
 import org.bytedeco.javacpp.Pointer;
 
 /**
- * Products by oneDNN's matmul. A primitive is made once for its shape, layout and dtypes; a call binds
- * it to memory. On processors without bfloat16 products (before AVX512-BF16, where oneDNN's matmul
- * has none) bf16 operands are widened to fp32 in scratch and the result is rounded once, which is
- * what the hardware would do: bf16 products summed in fp32.
+ * Products by oneDNN's matmul. A primitive is made once for its shape, layout and dtypes; a call
+ * binds it to memory. On processors without bfloat16 products (before AVX512-BF16, where oneDNN's
+ * matmul has none) bf16 operands are widened to fp32 in scratch and the result is rounded once,
+ * which is what the hardware would do: bf16 products summed in fp32.
  */
 final class OneDnnGemm implements Gemm {
   private record Key(
@@ -160,11 +160,11 @@ final class OneDnnGemm implements Gemm {
       dnnl_post_ops_destroy(ops);
     }
     dnnl_primitive_desc desc = new dnnl_primitive_desc();
-    int status =
-        dnnl_matmul_primitive_desc_create(desc, engine, p.a, p.b, p.bias, p.c, attr);
+    int status = dnnl_matmul_primitive_desc_create(desc, engine, p.a, p.b, p.bias, p.c, attr);
     dnnl_primitive_attr_destroy(attr);
     if (status != dnnl_success) {
-      throw new IllegalStateException("oneDNN has no matmul for " + key + " (status " + status + ")");
+      throw new IllegalStateException(
+          "oneDNN has no matmul for " + key + " (status " + status + ")");
     }
     p.scratchpad = dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
     p.scratchpadBytes = dnnl_memory_desc_get_size(p.scratchpad);
@@ -215,8 +215,7 @@ final class OneDnnGemm implements Gemm {
     }
     for (Primitive p : primitives.values()) {
       dnnl_primitive_destroy(p.primitive);
-      for (dnnl_memory_desc desc :
-          new dnnl_memory_desc[] {p.a, p.b, p.c, p.bias, p.scratchpad}) {
+      for (dnnl_memory_desc desc : new dnnl_memory_desc[] {p.a, p.b, p.c, p.bias, p.scratchpad}) {
         if (desc != null) {
           dnnl_memory_desc_destroy(desc);
         }
@@ -284,7 +283,11 @@ final class OneDnnGemm implements Gemm {
       arguments.position(0);
 
       long next = aligned(primitive.scratchpadBytes);
-      placing.add(() -> check(dnnl_memory_set_data_handle(scratchpad, Address.of(scratchAddress)), "scratchpad"));
+      placing.add(
+          () ->
+              check(
+                  dnnl_memory_set_data_handle(scratchpad, Address.of(scratchAddress)),
+                  "scratchpad"));
       if (widen) {
         next = widened(a, ma, next, true, false);
         next = widened(b, mb, next, true, false);
@@ -345,8 +348,7 @@ final class OneDnnGemm implements Gemm {
     @Override
     public void run() {
       cast(before);
-      int status =
-          dnnl_primitive_execute(primitive.primitive, stream, argumentCount, arguments);
+      int status = dnnl_primitive_execute(primitive.primitive, stream, argumentCount, arguments);
       if (status != dnnl_success) {
         check(status, "matmul " + primitive.key);
       }

@@ -1,8 +1,8 @@
 package dev.graft.runtime;
 
 /**
- * Philox 4×32-10, the counter-based generator every random decision of Graft is drawn from
- * (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011, section 3.3).
+ * Philox 4×32-10, the counter-based generator every random decision of Graft is drawn from (Salmon
+ * et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011, section 3.3).
  *
  * <p>A word is a pure function of a 64-bit key and a 128-bit counter, so a position in the random
  * sequence is all the state there is: resuming is exact, and every backend draws the same words.

@@ -7,8 +7,8 @@ import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.ShortPointer;
 
 /**
- * A light view of native memory: address, dtype, shape; row-major and contiguous. Its arena owns the
- * memory. An activation of a program gets its address when the program is laid out.
+ * A light view of native memory: address, dtype, shape; row-major and contiguous. Its arena owns
+ * the memory. An activation of a program gets its address when the program is laid out.
  */
 public final class Tensor {
   private final String name;
@@ -220,8 +220,7 @@ public final class Tensor {
   private void bounds(long at, long length) {
     if (at < 0 || length < 0 || at + length > count()) {
       throw new IndexOutOfBoundsException(
-          String.format(
-              "tensor %s: elements %d..%d of %d", name, at, at + length, count()));
+          String.format("tensor %s: elements %d..%d of %d", name, at, at + length, count()));
     }
   }
 

@@ -13,8 +13,8 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Classes of texts. Cheap beside the network it reads; serves one thread. Texts longer than the model
- * takes are cut at its longest, as in training.
+ * Classes of texts. Cheap beside the network it reads; serves one thread. Texts longer than the
+ * model takes are cut at its longest, as in training.
  */
 public final class TextClassifier implements AutoCloseable {
   private final Network network;
@@ -62,8 +62,7 @@ public final class TextClassifier implements AutoCloseable {
     List<Encoding> encodings = encode(tokenizer, texts, maxLength);
     int[] labels = new int[texts.size()];
     Arrays.fill(labels, Batch.IGNORED);
-    ClassificationSource source =
-        new ClassificationSource(encodings, labels, batchSize, false, 0);
+    ClassificationSource source = new ClassificationSource(encodings, labels, batchSize, false, 0);
     Batch batch = source.newBatch();
     EvalStep eval = step(batch);
     for (long b = 0; b < source.batchesPerEpoch(); b++) {

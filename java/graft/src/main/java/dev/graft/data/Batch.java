@@ -3,11 +3,12 @@ package dev.graft.data;
 import java.util.Arrays;
 
 /**
- * A packed batch on the host: sequences one after the other without padding, rounded up to a bucket of
- * 128·n tokens by ordinary tail sequences that carry no label. Refilled in place; nothing is allocated
- * after construction.
+ * A packed batch on the host: sequences one after the other without padding, rounded up to a bucket
+ * of 128·n tokens by ordinary tail sequences that carry no label. Refilled in place; nothing is
+ * allocated after construction.
  *
- * <p>T = {@link #tokens} rows. Arrays are as long as the largest batch; only the first elements count.
+ * <p>T = {@link #tokens} rows. Arrays are as long as the largest batch; only the first elements
+ * count.
  */
 public final class Batch {
   /** A label that no loss counts. */
@@ -47,7 +48,9 @@ public final class Batch {
   /** [T] the target of each row, {@link #IGNORED} where there is none. */
   public final int[] labels;
 
-  /** [maxSequences + 1] first row of each sequence; entries behind the last hold {@link #tokens}. */
+  /**
+   * [maxSequences + 1] first row of each sequence; entries behind the last hold {@link #tokens}.
+   */
   public final int[] cuSeqlens;
 
   /** Rows to gather for a masked-word loss, rounded up to {@link #MASK_BUCKET}. */
@@ -89,8 +92,7 @@ public final class Batch {
     }
     this.maxTokens = roundUp(maxTokens, TOKEN_BUCKET);
     this.maxSeqlen = maxSeqlen;
-    this.maxSequences =
-        maxLiveSequences + (TOKEN_BUCKET - 1 + maxSeqlen - 1) / maxSeqlen;
+    this.maxSequences = maxLiveSequences + (TOKEN_BUCKET - 1 + maxSeqlen - 1) / maxSeqlen;
     inputIds = new int[this.maxTokens];
     positionIds = new int[this.maxTokens];
     tokenTypeIds = new int[this.maxTokens];
@@ -212,7 +214,8 @@ public final class Batch {
     int largest = 0;
     for (int row = 0; row < tokens; row++) {
       if (ids[row] < 0) {
-        throw new IllegalArgumentException("batch: row " + row + " has the negative id " + ids[row]);
+        throw new IllegalArgumentException(
+            "batch: row " + row + " has the negative id " + ids[row]);
       }
       largest = Math.max(largest, ids[row]);
     }

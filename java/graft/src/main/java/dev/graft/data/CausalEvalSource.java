@@ -3,8 +3,8 @@ package dev.graft.data;
 import dev.graft.io.InvalidInputException;
 
 /**
- * A whole split in order, in windows that do not overlap: every token but the first is predicted exactly
- * once, the last and shorter window included.
+ * A whole split in order, in windows that do not overlap: every token but the first is predicted
+ * exactly once, the last and shorter window included.
  */
 public final class CausalEvalSource implements BatchSource {
   private final TokenRange tokens;

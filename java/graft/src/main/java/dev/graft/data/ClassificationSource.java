@@ -19,8 +19,8 @@ public final class ClassificationSource implements BatchSource {
   /**
    * @param labels the class of each text, {@link Batch#IGNORED} if it has none
    * @param batchSize texts of a batch
-   * @param shuffle true for training: another order every epoch, whole batches only; false: in order,
-   *     the last batch may be smaller
+   * @param shuffle true for training: another order every epoch, whole batches only; false: in
+   *     order, the last batch may be smaller
    */
   public ClassificationSource(
       List<Encoding> encodings, int[] labels, int batchSize, boolean shuffle, long seed) {
@@ -50,9 +50,7 @@ public final class ClassificationSource implements BatchSource {
 
   @Override
   public long batchesPerEpoch() {
-    return shuffle
-        ? encodings.size() / batchSize
-        : (encodings.size() + batchSize - 1) / batchSize;
+    return shuffle ? encodings.size() / batchSize : (encodings.size() + batchSize - 1) / batchSize;
   }
 
   @Override

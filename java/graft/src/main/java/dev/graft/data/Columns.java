@@ -1,7 +1,8 @@
 package dev.graft.data;
 
 /**
- * Which columns (or JSON fields) of a labelled set hold what; a null is looked for by its usual names.
+ * Which columns (or JSON fields) of a labelled set hold what; a null is looked for by its usual
+ * names.
  *
  * @param text name, or number from 0 for files without a header
  * @param secondText name or number; null for none

@@ -115,7 +115,8 @@ public final class Documents {
           }
           JsonNode text = node.path(field);
           if (!text.isTextual()) {
-            throw InvalidInputException.ofLine(file, number, "there is no text field '" + field + "'");
+            throw InvalidInputException.ofLine(
+                file, number, "there is no text field '" + field + "'");
           }
           if (!text.asText().isEmpty()) {
             sink.text(text.asText());

@@ -32,8 +32,7 @@ public final class LabelSet {
       names.add(example.label());
     }
     if (names.size() < 2) {
-      throw new InvalidInputException(
-          source + ": expected at least two classes, got " + names);
+      throw new InvalidInputException(source + ": expected at least two classes, got " + names);
     }
     boolean numbers = names.stream().allMatch(name -> name.matches("-?\\d{1,9}"));
     return new LabelSet(

@@ -23,8 +23,8 @@ import org.apache.commons.csv.CSVParser;
 import org.apache.commons.csv.CSVRecord;
 
 /**
- * Labelled sets from CSV (RFC 4180), TSV (a tab between fields, quotes are ordinary characters) and JSON
- * Lines, by the file's ending.
+ * Labelled sets from CSV (RFC 4180), TSV (a tab between fields, quotes are ordinary characters) and
+ * JSON Lines, by the file's ending.
  */
 public final class LabelledData {
   private static final List<String> TEXT_NAMES =
@@ -222,7 +222,8 @@ public final class LabelledData {
       try {
         node = Json.MAPPER.readTree(line);
       } catch (JsonProcessingException e) {
-        throw InvalidInputException.ofLine(file, number, "not valid JSON: " + e.getOriginalMessage());
+        throw InvalidInputException.ofLine(
+            file, number, "not valid JSON: " + e.getOriginalMessage());
       }
       if (!node.isObject()) {
         throw InvalidInputException.ofLine(file, number, "expected a JSON object");

@@ -5,9 +5,9 @@ import dev.graft.runtime.Philox;
 import dev.graft.text.Tokenizer;
 
 /**
- * Training batches for BERT's objectives: one example a sequence, masked anew every epoch. An example is
- * {@code [CLS] piece [SEP]}, or with next sentences {@code [CLS] first half [SEP] second half [SEP]},
- * where half of the second halves are another piece's (label 1).
+ * Training batches for BERT's objectives: one example a sequence, masked anew every epoch. An
+ * example is {@code [CLS] piece [SEP]}, or with next sentences {@code [CLS] first half [SEP] second
+ * half [SEP]}, where half of the second halves are another piece's (label 1).
  */
 public final class MaskedSource implements BatchSource {
   private static final int STREAM = 0x4D53;

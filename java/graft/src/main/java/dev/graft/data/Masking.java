@@ -4,9 +4,9 @@ import dev.graft.runtime.Philox;
 import dev.graft.text.Tokenizer;
 
 /**
- * BERT's masking (Devlin et al., arXiv:1810.04805, section 3.1): each ordinary token is chosen with a
- * probability; of the chosen, 80 % become the mask token, 10 % a random one, 10 % stay. At least one
- * token of a sequence is chosen, so that none is without a label.
+ * BERT's masking (Devlin et al., arXiv:1810.04805, section 3.1): each ordinary token is chosen with
+ * a probability; of the chosen, 80 % become the mask token, 10 % a random one, 10 % stay. At least
+ * one token of a sequence is chosen, so that none is without a label.
  */
 public final class Masking {
   private final double probability;

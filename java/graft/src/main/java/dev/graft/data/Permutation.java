@@ -3,8 +3,9 @@ package dev.graft.data;
 import dev.graft.runtime.Philox;
 
 /**
- * A random permutation of 0 … n − 1 that takes no memory: a four-round Feistel network over the next
- * power of four, walked until it lands inside (Black &amp; Rogaway, CT-RSA 2002, cycle-walking).
+ * A random permutation of 0 … n − 1 that takes no memory: a four-round Feistel network over the
+ * next power of four, walked until it lands inside (Black &amp; Rogaway, CT-RSA 2002,
+ * cycle-walking).
  */
 final class Permutation {
   private static final int STREAM = 0x5045;

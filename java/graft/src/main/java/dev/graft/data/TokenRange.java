@@ -8,8 +8,7 @@ package dev.graft.data;
 public record TokenRange(TokenShards shards, long begin, long end) {
   public TokenRange {
     if (begin < 0 || end < begin || end > shards.tokens()) {
-      throw new IllegalArgumentException(
-          "tokens " + begin + ".." + end + " of " + shards.tokens());
+      throw new IllegalArgumentException("tokens " + begin + ".." + end + " of " + shards.tokens());
     }
   }
 

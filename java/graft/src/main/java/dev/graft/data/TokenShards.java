@@ -21,10 +21,10 @@ import java.util.List;
 import java.util.zip.CRC32C;
 
 /**
- * Token ids of a corpus on disk, memory-mapped, so that it may be larger than memory. A directory holds
- * {@code tokens-00000.bin …} (little endian, 2 bytes a token up to 65,536 ids, else 4), {@code
- * documents.bin} (the first token of each document, 8 bytes) and, written last, {@code shards.json} with
- * counts and checksums.
+ * Token ids of a corpus on disk, memory-mapped, so that it may be larger than memory. A directory
+ * holds {@code tokens-00000.bin …} (little endian, 2 bytes a token up to 65,536 ids, else 4),
+ * {@code documents.bin} (the first token of each document, 8 bytes) and, written last, {@code
+ * shards.json} with counts and checksums.
  */
 public final class TokenShards implements AutoCloseable {
   private static final String MANIFEST = "shards.json";

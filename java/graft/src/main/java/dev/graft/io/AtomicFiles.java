@@ -10,8 +10,9 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 
 /**
- * Writes that are there in full or not at all: a temporary file beside the target, fsync, one atomic
- * rename, fsync of the directory. A failure (disk full) leaves the old file and no temporary one.
+ * Writes that are there in full or not at all: a temporary file beside the target, fsync, one
+ * atomic rename, fsync of the directory. A failure (disk full) leaves the old file and no temporary
+ * one.
  */
 public final class AtomicFiles {
   private AtomicFiles() {}
@@ -37,10 +38,7 @@ public final class AtomicFiles {
         channel.force(true);
       }
       Files.move(
-          temporary,
-          absolute,
-          StandardCopyOption.ATOMIC_MOVE,
-          StandardCopyOption.REPLACE_EXISTING);
+          temporary, absolute, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
       temporary = null;
       syncDirectory(directory);
     } catch (IOException e) {

@@ -18,9 +18,9 @@ import java.util.Map;
 import java.util.Set;
 
 /**
- * Reader of the safetensors format: 8 bytes header length (little endian), a JSON header, the tensors'
- * bytes. Everything the header claims is checked before a byte of data is trusted: length, dtypes,
- * shapes, ranges without holes or overlap.
+ * Reader of the safetensors format: 8 bytes header length (little endian), a JSON header, the
+ * tensors' bytes. Everything the header claims is checked before a byte of data is trusted: length,
+ * dtypes, shapes, ranges without holes or overlap.
  */
 public final class Safetensors implements AutoCloseable {
   private static final long LARGEST_HEADER = 100L << 20;

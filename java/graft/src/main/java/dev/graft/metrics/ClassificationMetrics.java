@@ -4,8 +4,9 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 
 /**
- * Counts of a classifier's answers, and what follows from them. Definitions as in scikit-learn: a class
- * that is neither true nor answered has an F1 of 0 and counts in the macro mean only if it occurs.
+ * Counts of a classifier's answers, and what follows from them. Definitions as in scikit-learn: a
+ * class that is neither true nor answered has an F1 of 0 and counts in the macro mean only if it
+ * occurs.
  */
 public final class ClassificationMetrics {
   private final long[][] confusion;
@@ -86,8 +87,8 @@ public final class ClassificationMetrics {
   }
 
   /**
-   * Matthews correlation for any number of classes (Gorodkin 2004); 0 if all answers or all truths are
-   * one class.
+   * Matthews correlation for any number of classes (Gorodkin 2004); 0 if all answers or all truths
+   * are one class.
    */
   public double mcc() {
     double n = count();

@@ -23,7 +23,8 @@ import java.util.List;
  * and the heads: masked words (transform, GELU, LN, tied decoder) on the rows that carry a label,
  * pooler with next sentence or classes on the first row of each sequence.
  *
- * <p>Legend: T tokens, C channels, F intermediate channels, V vocabulary, M masked rows, B sequences.
+ * <p>Legend: T tokens, C channels, F intermediate channels, V vocabulary, M masked rows, B
+ * sequences.
  */
 public final class Bert extends Network {
   private static final int OPS_A_LAYER = 4;
@@ -383,9 +384,7 @@ public final class Bert extends Network {
   private static Gradient normBackward(Recording r, Norm norm, Tensor dout, Parameter addedBias) {
     Tensor dresidual = r.activation("dresidual", dout.size(0), dout.size(1));
     Tensor dx =
-        norm.dropout.dropout() == 0
-            ? null
-            : r.activation("dsublayer", dout.size(0), dout.size(1));
+        norm.dropout.dropout() == 0 ? null : r.activation("dsublayer", dout.size(0), dout.size(1));
     r.ops.addNormBackward(
         dout,
         null,
@@ -405,10 +404,12 @@ public final class Bert extends Network {
   /** The gradient of the block's input. */
   private Tensor backward(Recording r, int layer, Block b, Saved s, Tensor dh) {
     Gradient g = normBackward(r, s.ln2, dh, b.outerBias);
-    Tensor dgelu = r.linearBackward("output", s.gelu, g.sublayer, b.outerWeight, Layout.OUT_IN, null);
+    Tensor dgelu =
+        r.linearBackward("output", s.gelu, g.sublayer, b.outerWeight, Layout.OUT_IN, null);
     r.ops.activationBackward(
         activation(), s.inner, b.innerBias.compute(), dgelu, dgelu, b.innerBias.grad());
-    // Without dropout both sides of the addition share one gradient, which the product above has read.
+    // Without dropout both sides of the addition share one gradient, which the product above has
+    // read.
     Tensor dnorm =
         r.linearBackward(
             "intermediate", s.ln1.out, dgelu, b.innerWeight, Layout.OUT_IN, g.residual);
@@ -423,7 +424,8 @@ public final class Bert extends Network {
     return r.linearBackward("attention.self", s.in, dqkv, b.qkvWeight, Layout.OUT_IN, a.residual);
   }
 
-  // ---- masked words ------------------------------------------------------------------------------
+  // ---- masked words
+  // ------------------------------------------------------------------------------
 
   private Words words(Recording r, Tensor rows) {
     Words w = new Words();
@@ -469,7 +471,8 @@ public final class Bert extends Network {
     r.ops.scatterRows(drows, index, dh, false);
   }
 
-  // ---- pooler, next sentence and classes ---------------------------------------------------------
+  // ---- pooler, next sentence and classes
+  // ---------------------------------------------------------
 
   private Pooled pool(Recording r, Tensor h) {
     long batch = r.spec.batch();
@@ -519,8 +522,7 @@ public final class Bert extends Network {
     }
     r.ops.activationBackward(
         Ops.Activation.TANH, p.before, poolerBias.compute(), dpooled, dpooled, poolerBias.grad());
-    Tensor dfirst =
-        r.linearBackward("pooler", p.first, dpooled, poolerWeight, Layout.OUT_IN, null);
+    Tensor dfirst = r.linearBackward("pooler", p.first, dpooled, poolerWeight, Layout.OUT_IN, null);
     r.ops.scatterRows(dfirst, Recording.first(r.inputs.firstRows, batch), dh, accumulate);
   }
 }

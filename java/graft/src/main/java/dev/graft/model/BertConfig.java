@@ -34,8 +34,21 @@ public record BertConfig(
       int vocabSize, int maxPositions, int channels, int layers, int heads, int intermediate) {
     new Fields(Path.of("bert config"), Json.object()).heads(channels, heads);
     return new BertConfig(
-        vocabSize, maxPositions, channels, layers, heads, intermediate, 2, "gelu", 1e-12, 0.1, 0.1,
-        0.1, 0.02, 0, List.of());
+        vocabSize,
+        maxPositions,
+        channels,
+        layers,
+        heads,
+        intermediate,
+        2,
+        "gelu",
+        1e-12,
+        0.1,
+        0.1,
+        0.1,
+        0.02,
+        0,
+        List.of());
   }
 
   static BertConfig fromJson(Path file, ObjectNode json) {
@@ -78,16 +91,40 @@ public record BertConfig(
   @Override
   public BertConfig withLabels(List<String> newLabels) {
     return new BertConfig(
-        vocabSize, maxPositions, channels, layers, heads, intermediateChannels, typeVocabSize,
-        activation, layerNormEps, hiddenDropout, attentionDropout, classifierDropout,
-        initializerRange, padTokenId, newLabels);
+        vocabSize,
+        maxPositions,
+        channels,
+        layers,
+        heads,
+        intermediateChannels,
+        typeVocabSize,
+        activation,
+        layerNormEps,
+        hiddenDropout,
+        attentionDropout,
+        classifierDropout,
+        initializerRange,
+        padTokenId,
+        newLabels);
   }
 
   @Override
   public BertConfig withDropout(double hidden, double attention, double classifier) {
     return new BertConfig(
-        vocabSize, maxPositions, channels, layers, heads, intermediateChannels, typeVocabSize,
-        activation, layerNormEps, hidden, attention, classifier, initializerRange, padTokenId,
+        vocabSize,
+        maxPositions,
+        channels,
+        layers,
+        heads,
+        intermediateChannels,
+        typeVocabSize,
+        activation,
+        layerNormEps,
+        hidden,
+        attention,
+        classifier,
+        initializerRange,
+        padTokenId,
         labels);
   }
 

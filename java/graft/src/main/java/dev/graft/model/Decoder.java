@@ -13,8 +13,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * GPT-2 writing: prompts of different lengths are read in one packed pass that fills the KV caches, then
- * every step reads one token a sequence against its cache. Sampling runs on the device.
+ * GPT-2 writing: prompts of different lengths are read in one packed pass that fills the KV caches,
+ * then every step reads one token a sequence against its cache. Sampling runs on the device.
  */
 public final class Decoder implements AutoCloseable {
   private static final int SAMPLING_OP = 0x5A;
@@ -94,8 +94,7 @@ public final class Decoder implements AutoCloseable {
 
   private Program record(String name, int rows, int sequences, boolean oneToken) {
     Program program = new Program(name, activations);
-    StepSpec spec =
-        new StepSpec(rows, 0, sequences, capacity, false, false, false, false, false);
+    StepSpec spec = new StepSpec(rows, 0, sequences, capacity, false, false, false, false, false);
     Recording r = new Recording(program, spec, inputs, network.dtype());
     Tensor logits =
         network.recordGeneration(r, caches, lengths, oneToken ? null : lastRows, oneToken);

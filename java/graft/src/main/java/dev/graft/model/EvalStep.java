@@ -70,7 +70,8 @@ public final class EvalStep implements AutoCloseable {
     }
     Tensor all = run(logits, batch).logits;
     if (all == null) {
-      throw new IllegalStateException("a network for " + network.task() + " has no vocabulary head");
+      throw new IllegalStateException(
+          "a network for " + network.task() + " has no vocabulary head");
     }
     float[][] out = new float[rows.length][];
     for (int i = 0; i < rows.length; i++) {

@@ -21,8 +21,8 @@ import java.util.List;
  *   logits = ln_f(h) · wteᵀ
  * </pre>
  *
- * <p>Every "h + dropout(…)" is one op with the norm that follows it. Legend: T tokens, C channels, F
- * inner channels, V vocabulary.
+ * <p>Every "h + dropout(…)" is one op with the norm that follows it. Legend: T tokens, C channels,
+ * F inner channels, V vocabulary.
  */
 public final class Gpt2 extends Network {
   private static final int OPS_A_LAYER = 4;
@@ -89,8 +89,7 @@ public final class Gpt2 extends Network {
         parameters.addPadded(
             "transformer.wte.weight", paddedVocabulary(v), true, Init.NORMAL, std, v, c);
     wpe =
-        parameters.add(
-            "transformer.wpe.weight", true, Init.NORMAL, std, config.maxPositions(), c);
+        parameters.add("transformer.wpe.weight", true, Init.NORMAL, std, config.maxPositions(), c);
     for (int l = 0; l < config.layers(); l++) {
       String at = "transformer.h." + l + ".";
       Block b = new Block();
@@ -98,7 +97,8 @@ public final class Gpt2 extends Network {
       b.ln1Bias = parameters.add(at + "ln_1.bias", false, Init.ZEROS, 0, c);
       b.attnWeight = parameters.add(at + "attn.c_attn.weight", true, Init.NORMAL, std, c, 3 * c);
       b.attnBias = parameters.add(at + "attn.c_attn.bias", false, Init.ZEROS, 0, 3 * c);
-      b.projWeight = parameters.add(at + "attn.c_proj.weight", true, Init.NORMAL, residualStd, c, c);
+      b.projWeight =
+          parameters.add(at + "attn.c_proj.weight", true, Init.NORMAL, residualStd, c, c);
       b.projBias = parameters.add(at + "attn.c_proj.bias", false, Init.ZEROS, 0, c);
       b.ln2Weight = parameters.add(at + "ln_2.weight", false, Init.ONES, 0, c);
       b.ln2Bias = parameters.add(at + "ln_2.bias", false, Init.ZEROS, 0, c);
@@ -287,9 +287,7 @@ public final class Gpt2 extends Network {
       Recording r, Norm norm, Tensor dout, Tensor dsum, Parameter sublayerBias) {
     Tensor dresidual = r.activation("dresidual", dout.size(0), dout.size(1));
     Tensor dx =
-        norm.dropout.dropout() == 0
-            ? null
-            : r.activation("dsublayer", dout.size(0), dout.size(1));
+        norm.dropout.dropout() == 0 ? null : r.activation("dsublayer", dout.size(0), dout.size(1));
     r.ops.addNormBackward(
         dout,
         dsum,
@@ -309,8 +307,7 @@ public final class Gpt2 extends Network {
   private Gradient mlpBackward(Recording r, Block b, Saved s, Gradient g) {
     Tensor dgelu =
         r.linearBackward("mlp.c_proj", s.gelu, g.sublayer, b.mlpProjWeight, Layout.IN_OUT, null);
-    r.ops.activationBackward(
-        activation(), s.fc, b.fcBias.compute(), dgelu, dgelu, b.fcBias.grad());
+    r.ops.activationBackward(activation(), s.fc, b.fcBias.compute(), dgelu, dgelu, b.fcBias.grad());
     Tensor dnorm = r.linearBackward("mlp.c_fc", s.ln2.out, dgelu, b.fcWeight, Layout.IN_OUT, null);
     return normBackward(r, s.ln2, dnorm, g.residual, b.projBias);
   }
@@ -326,14 +323,15 @@ public final class Gpt2 extends Network {
     return r.linearBackward("attn.c_attn", s.attnIn, dqkv, b.attnWeight, Layout.IN_OUT, null);
   }
 
-  // ---- generation: see Decoder -------------------------------------------------------------------
+  // ---- generation: see Decoder
+  // -------------------------------------------------------------------
 
   /** The caches of one layer. */
   record Cache(Tensor keys, Tensor values) {}
 
   /**
-   * Records a pass that also fills the caches: over whole prompts (packed attention), or over one token
-   * a sequence against the cache.
+   * Records a pass that also fills the caches: over whole prompts (packed attention), or over one
+   * token a sequence against the cache.
    *
    * @param lengths int32 [B] tokens in the cache before this pass
    * @param lastRows int32 [B] rows whose logits are wanted, or null for all rows

@@ -30,8 +30,21 @@ public record Gpt2Config(
       int vocabSize, int maxPositions, int channels, int layers, int heads) {
     new Fields(Path.of("gpt2 config"), Json.object()).heads(channels, heads);
     return new Gpt2Config(
-        vocabSize, maxPositions, channels, layers, heads, 4 * channels, "gelu_new", 1e-5, 0.1, 0.1,
-        0.1, 0.02, true, -1, -1);
+        vocabSize,
+        maxPositions,
+        channels,
+        layers,
+        heads,
+        4 * channels,
+        "gelu_new",
+        1e-5,
+        0.1,
+        0.1,
+        0.1,
+        0.02,
+        true,
+        -1,
+        -1);
   }
 
   static Gpt2Config fromJson(Path file, ObjectNode json) {
@@ -84,15 +97,41 @@ public record Gpt2Config(
   @Override
   public Gpt2Config withDropout(double hidden, double attention, double classifier) {
     return new Gpt2Config(
-        vocabSize, maxPositions, channels, layers, heads, innerChannels, activation, layerNormEps,
-        hidden, hidden, attention, initializerRange, tiedHead, bosTokenId, eosTokenId);
+        vocabSize,
+        maxPositions,
+        channels,
+        layers,
+        heads,
+        innerChannels,
+        activation,
+        layerNormEps,
+        hidden,
+        hidden,
+        attention,
+        initializerRange,
+        tiedHead,
+        bosTokenId,
+        eosTokenId);
   }
 
   /** With the ids of the tokens that begin and end a text; −1 for none. */
   public Gpt2Config withSpecialTokens(int bos, int eos) {
     return new Gpt2Config(
-        vocabSize, maxPositions, channels, layers, heads, innerChannels, activation, layerNormEps,
-        residDropout, embdDropout, attnDropout, initializerRange, tiedHead, bos, eos);
+        vocabSize,
+        maxPositions,
+        channels,
+        layers,
+        heads,
+        innerChannels,
+        activation,
+        layerNormEps,
+        residDropout,
+        embdDropout,
+        attnDropout,
+        initializerRange,
+        tiedHead,
+        bos,
+        eos);
   }
 
   @Override

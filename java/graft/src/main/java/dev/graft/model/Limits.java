@@ -17,10 +17,7 @@ public record Limits(int maxTokens, int maxSequences, int maxSeqlen) {
     }
     if (maxSequences < 1 || maxSeqlen < 1) {
       throw new IllegalArgumentException(
-          "expected at least one sequence of one token, got "
-              + maxSequences
-              + " of "
-              + maxSeqlen);
+          "expected at least one sequence of one token, got " + maxSequences + " of " + maxSeqlen);
     }
   }
 

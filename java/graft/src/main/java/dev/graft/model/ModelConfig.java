@@ -130,8 +130,7 @@ public sealed interface ModelConfig permits Gpt2Config, BertConfig {
       String activation = json.path(name).asText(otherwise);
       if (ACTIVATIONS.get(activation) == null) {
         throw InvalidInputException.of(
-            file,
-            name + ": '" + activation + "' is not supported; one of " + ACTIVATIONS.keySet());
+            file, name + ": '" + activation + "' is not supported; one of " + ACTIVATIONS.keySet());
       }
       return activation;
     }

@@ -15,8 +15,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * A network with its parameters on a device. What it computes is recorded by {@link TrainStep}, {@link
- * EvalStep} and {@link Decoder}, which may share one network's weights.
+ * A network with its parameters on a device. What it computes is recorded by {@link TrainStep},
+ * {@link EvalStep} and {@link Decoder}, which may share one network's weights.
  */
 public abstract class Network implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Network.class);
@@ -56,8 +56,8 @@ public abstract class Network implements AutoCloseable {
   }
 
   /**
-   * Reads a model directory. A head the checkpoint does not hold is initialised from {@code seed}, and
-   * said so in the log; a missing tensor of the body is an error.
+   * Reads a model directory. A head the checkpoint does not hold is initialised from {@code seed},
+   * and said so in the log; a missing tensor of the body is an error.
    *
    * @param labels names of the classes, or null for those of config.json
    */

@@ -1,5 +1,7 @@
 package dev.graft.model;
 
+import dev.graft.bindings.Status;
+import dev.graft.bindings.global.graft;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Safetensors;
 import dev.graft.io.SafetensorsWriter;
@@ -23,9 +25,9 @@ import java.util.TreeSet;
  * The tensors of a network: fp32 master weights, the copy the kernels read (bf16, or the weights
  * themselves), and while training gradients and the optimizer's moments.
  *
- * <p>In memory some tensors are wider than in a checkpoint: BERT's query, key and value stand one after
- * the other as one matrix, and vocabularies are padded to a multiple of 64 rows of zeros. {@link
- * Parameter#parts} says where each published tensor lies.
+ * <p>In memory some tensors are wider than in a checkpoint: BERT's query, key and value stand one
+ * after the other as one matrix, and vocabularies are padded to a multiple of 64 rows of zeros.
+ * {@link Parameter#parts} says where each published tensor lies.
  */
 public final class Parameters implements AutoCloseable {
   private static final int CHUNK = 1 << 20;
@@ -162,8 +164,7 @@ public final class Parameters implements AutoCloseable {
   private Parameter add(
       String name, List<Part> parts, boolean matrix, Init init, double std, long... shape) {
     Tensor weight = weights.zeros(name, DType.FLOAT32, shape);
-    Tensor compute =
-        dtype == DType.FLOAT32 ? weight : weights.zeros(name, DType.BFLOAT16, shape);
+    Tensor compute = dtype == DType.FLOAT32 ? weight : weights.zeros(name, DType.BFLOAT16, shape);
     Parameter parameter = new Parameter(List.copyOf(parts), matrix, init, std, weight, compute);
     all.add(parameter);
     return parameter;
@@ -234,9 +235,9 @@ public final class Parameters implements AutoCloseable {
   record Loaded(List<String> missing, List<String> unused) {}
 
   /**
-   * Reads the parameters a checkpoint holds, under their published names or without the leading {@code
-   * bert.} or {@code transformer.}, with {@code gamma} and {@code beta} for LayerNorm's {@code weight}
-   * and {@code bias}.
+   * Reads the parameters a checkpoint holds, under their published names or without the leading
+   * {@code bert.} or {@code transformer.}, with {@code gamma} and {@code beta} for LayerNorm's
+   * {@code weight} and {@code bias}.
    *
    * @return names it does not hold (their weights are left as they are) and names nobody asked for
    */
@@ -307,6 +308,15 @@ public final class Parameters implements AutoCloseable {
     writer.write(file);
   }
 
+  /** Sets the gradients to 0, if there are any. */
+  void clearGradients() {
+    for (Parameter p : all) {
+      if (p.grad != null) {
+        Status.check(graft.graft_memset(device.context(), p.grad.pointer(), 0, p.grad.byteSize()));
+      }
+    }
+  }
+
   /** The key a published tensor was read under, or its published name if it was not read. */
   public String fileKey(String name) {
     return fileKeys.getOrDefault(name, name);
@@ -317,8 +327,7 @@ public final class Parameters implements AutoCloseable {
     Map<String, float[]> gradients = new LinkedHashMap<>();
     for (Parameter p : all) {
       for (Part part : p.parts) {
-        gradients.put(
-            part.name(), p.grad().floats(part.offset(), Math.toIntExact(part.count())));
+        gradients.put(part.name(), p.grad().floats(part.offset(), Math.toIntExact(part.count())));
       }
     }
     return gradients;

@@ -7,8 +7,8 @@ import dev.graft.runtime.DType;
 import dev.graft.runtime.Tensor;
 
 /**
- * A step being recorded: the program, its ops, what the step is to do, and the few compositions both
- * families share.
+ * A step being recorded: the program, its ops, what the step is to do, and the few compositions
+ * both families share.
  */
 final class Recording {
   /** Largest logits chunk: 2^24 elements, 64 MB in fp32. */
@@ -74,14 +74,7 @@ final class Recording {
     boolean outIn = layout == Layout.OUT_IN;
     Tensor y = activation(name, x.size(0), weight.weight().size(outIn ? 0 : 1));
     ops.gemm(
-        name,
-        x,
-        false,
-        weight.compute(),
-        outIn,
-        y,
-        false,
-        bias == null ? null : bias.compute());
+        name, x, false, weight.compute(), outIn, y, false, bias == null ? null : bias.compute());
     return y;
   }
 

@@ -6,7 +6,9 @@ import dev.graft.program.Program;
 import java.util.HashMap;
 import java.util.Map;
 
-/** Recorded steps by bucket, over one activation arena; a bucket is recorded when it first comes. */
+/**
+ * Recorded steps by bucket, over one activation arena; a bucket is recorded when it first comes.
+ */
 final class Steps implements AutoCloseable {
   /** Programs are found without making a key object. */
   private static final int SHIFT = 32;

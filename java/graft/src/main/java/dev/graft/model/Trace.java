@@ -18,12 +18,12 @@ import java.util.function.Consumer;
  * One pass over tensors named as the reference implementation names them, for checks from outside.
  *
  * <p>Inputs: {@code input_ids [B, T]}; {@code attention_mask [B, T]} with padding on either side;
- * {@code token_type_ids}, {@code position_ids [B, T]}; {@code labels [B, T]} (−100 ignored, unshifted
- * for the causal model) or {@code shift_labels} (already shifted), or {@code labels [B]} for classes;
- * {@code next_sentence_label [B]}. Masked tokens are not computed at all: real tokens are packed, their
- * positions are column numbers unless given. Labels are shifted in the padded layout; a target counts
- * only where it and its predictor are unmasked. Outputs have the inputs' shape; rows of masked tokens
- * are 0. BERT's pooler reads the first unmasked token of a sequence.
+ * {@code token_type_ids}, {@code position_ids [B, T]}; {@code labels [B, T]} (−100 ignored,
+ * unshifted for the causal model) or {@code shift_labels} (already shifted), or {@code labels [B]}
+ * for classes; {@code next_sentence_label [B]}. Masked tokens are not computed at all: real tokens
+ * are packed, their positions are column numbers unless given. Labels are shifted in the padded
+ * layout; a target counts only where it and its predictor are unmasked. Outputs have the inputs'
+ * shape; rows of masked tokens are 0. BERT's pooler reads the first unmasked token of a sequence.
  *
  * <p>Dropout is off.
  */
@@ -126,8 +126,7 @@ public final class Trace implements AutoCloseable {
     int[] sequenceLabels = column(in, file, classes ? "labels" : "next_sentence_label");
     boolean causal = network.task() == Task.CAUSAL_LM;
     hasLabels = (causal && shifted != null) || labels != null;
-    hasSequenceLabels =
-        sequenceLabels != null && (classes || network.task() == Task.PRETRAINING);
+    hasSequenceLabels = sequenceLabels != null && (classes || network.task() == Task.PRETRAINING);
     int typeRows = config instanceof BertConfig bert ? bert.typeVocabSize() : 1;
     int classCount = classes ? config.labels().size() : 2;
 
@@ -216,8 +215,7 @@ public final class Trace implements AutoCloseable {
     }
     SafetensorsWriter writer = new SafetensorsWriter();
     try (Steps steps =
-        new Steps(
-            network, Limits.of(batch), "trace", hasLoss(), gradients, false, true, true)) {
+        new Steps(network, Limits.of(batch), "trace", hasLoss(), gradients, false, true, true)) {
       Steps.Step step = steps.of(batch);
       steps.inputs().upload(batch);
       device.lossReset();
@@ -241,11 +239,20 @@ public final class Trace implements AutoCloseable {
     }
   }
 
+  /** Sets all gradients to 0, as {@link #train} expects them. */
+  public void clearGradients() {
+    network.parameters().clearGradients();
+  }
+
   private void write(SafetensorsWriter writer, Outputs outputs) {
     long channels = network.config().channels();
     for (int i = 0; i < outputs.hidden.size(); i++) {
       writer.floats(
-          "hidden_states." + i, spread(outputs.hidden.get(i), channels), sequences, columns, channels);
+          "hidden_states." + i,
+          spread(outputs.hidden.get(i), channels),
+          sequences,
+          columns,
+          channels);
     }
     writer.floats(
         "last_hidden_state", spread(outputs.last, channels), sequences, columns, channels);

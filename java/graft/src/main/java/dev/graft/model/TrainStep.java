@@ -13,12 +13,13 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Forward, backward and optimizer over token buckets. A bucket is recorded when it first comes; from
- * then on a step allocates nothing on the Java heap.
+ * Forward, backward and optimizer over token buckets. A bucket is recorded when it first comes;
+ * from then on a step allocates nothing on the Java heap.
  *
  * <p>A device counts the optimizer steps of one training at a time.
  *
- * <p>Losses grow in the device's slots: 0 for words, classes and the next token, 1 for next sentence.
+ * <p>Losses grow in the device's slots: 0 for words, classes and the next token, 1 for next
+ * sentence.
  */
 public final class TrainStep implements AutoCloseable {
   private final Device device;

@@ -27,7 +27,8 @@ public final class BpeTrainer {
   /**
    * Trains on UTF-8 files of any size.
    *
-   * @param vocabSize tokens, at least {@link #SMALLEST}; fewer come out if the text has no more pairs
+   * @param vocabSize tokens, at least {@link #SMALLEST}; fewer come out if the text has no more
+   *     pairs
    * @param minFrequency pairs rarer than this are not merged
    */
   public static Tokenizer train(List<Path> files, int vocabSize, int minFrequency) {
@@ -79,7 +80,9 @@ public final class BpeTrainer {
     return copy;
   }
 
-  /** GPT-2's printable character of each byte: itself if it is one, else the next from U+0100 on. */
+  /**
+   * GPT-2's printable character of each byte: itself if it is one, else the next from U+0100 on.
+   */
   static char[] byteAlphabet() {
     char[] alphabet = new char[256];
     int next = 256;

@@ -17,7 +17,8 @@ public final class CharTrainer {
   /**
    * Takes the characters of UTF-8 files.
    *
-   * @param vocabSize most tokens, the unknown one included: the most frequent characters stay; 0 for all
+   * @param vocabSize most tokens, the unknown one included: the most frequent characters stay; 0
+   *     for all
    */
   public static Tokenizer train(List<Path> files, int vocabSize) {
     Map<Integer, Long> counts = new HashMap<>();
@@ -33,8 +34,7 @@ public final class CharTrainer {
           "a character vocabulary has at least 2 tokens, not " + vocabSize);
     }
     List<Integer> characters = new ArrayList<>(counts.keySet());
-    characters.sort(
-        Comparator.comparingLong((Integer c) -> -counts.get(c)).thenComparing(c -> c));
+    characters.sort(Comparator.comparingLong((Integer c) -> -counts.get(c)).thenComparing(c -> c));
     int kept = vocabSize == 0 ? characters.size() : Math.min(characters.size(), vocabSize - 1);
     List<Integer> sorted = new ArrayList<>(characters.subList(0, kept));
     sorted.sort(null);

@@ -16,8 +16,8 @@ public record Encoding(int[] ids, int[] typeIds, int[] specialTokensMask, int[] 
   }
 
   /**
-   * Cut to at most {@code maxLength} tokens: text tokens go from the end of the longer part, added tokens
-   * stay.
+   * Cut to at most {@code maxLength} tokens: text tokens go from the end of the longer part, added
+   * tokens stay.
    *
    * @throws IllegalArgumentException if the added tokens alone are longer
    */

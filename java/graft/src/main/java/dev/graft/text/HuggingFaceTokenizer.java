@@ -112,7 +112,12 @@ final class HuggingFaceTokenizer implements Tokenizer {
       return "gpt2";
     }
     return model.equals("WordLevel")
-            && definition.path("pre_tokenizer").path("pattern").path("Regex").asText("").equals("[\\s\\S]")
+            && definition
+                .path("pre_tokenizer")
+                .path("pattern")
+                .path("Regex")
+                .asText("")
+                .equals("[\\s\\S]")
         ? "char"
         : "other";
   }
@@ -143,7 +148,10 @@ final class HuggingFaceTokenizer implements Tokenizer {
 
   private static Encoding convert(ai.djl.huggingface.tokenizers.Encoding e) {
     return new Encoding(
-        ints(e.getIds()), ints(e.getTypeIds()), ints(e.getSpecialTokenMask()), ints(e.getWordIds()));
+        ints(e.getIds()),
+        ints(e.getTypeIds()),
+        ints(e.getSpecialTokenMask()),
+        ints(e.getWordIds()));
   }
 
   private static int[] ints(long[] values) {
@@ -177,7 +185,8 @@ final class HuggingFaceTokenizer implements Tokenizer {
 
   /**
    * A place where the text may be cut without a change of tokens: before white space that follows
-   * something else. No pre-token of these families reaches across it. A text without any stays whole.
+   * something else. No pre-token of these families reaches across it. A text without any stays
+   * whole.
    */
   private int cut(String text, int from) {
     int to = from + PIECE;
@@ -304,8 +313,7 @@ final class HuggingFaceTokenizer implements Tokenizer {
     JsonNode model = definition.path("model");
     if (family.equals("bert")) {
       config.put("tokenizer_class", "BertTokenizer");
-      config.put(
-          "do_lower_case", definition.path("normalizer").path("lowercase").asBoolean(false));
+      config.put("do_lower_case", definition.path("normalizer").path("lowercase").asBoolean(false));
       AtomicFiles.write(directory.resolve("vocab.txt"), String.join("\n", tokens) + "\n");
     } else if (family.equals("gpt2")) {
       config.put("tokenizer_class", "GPT2Tokenizer");

@@ -8,9 +8,10 @@ import java.util.Map;
 import java.util.PriorityQueue;
 
 /**
- * The loop both subword trainers share (Sennrich et al., arXiv:1508.07909): merge the most frequent pair
- * of neighbours, again and again. Pair counts are kept up to date word by word, so a merge costs what it
- * touches. Ties go to the pair of smaller ids: the result is a function of the counts.
+ * The loop both subword trainers share (Sennrich et al., arXiv:1508.07909): merge the most frequent
+ * pair of neighbours, again and again. Pair counts are kept up to date word by word, so a merge
+ * costs what it touches. Ties go to the pair of smaller ids: the result is a function of the
+ * counts.
  */
 final class PairMerger {
   /** Makes the token of a merged pair. */

@@ -20,8 +20,9 @@ public final class TextReader {
   private TextReader() {}
 
   /**
-   * Hands a file's text on in pieces of about a million characters, cut before white space that follows
-   * something else (or where a piece would grow tenfold without any). A byte-order mark is skipped.
+   * Hands a file's text on in pieces of about a million characters, cut before white space that
+   * follows something else (or where a piece would grow tenfold without any). A byte-order mark is
+   * skipped.
    *
    * @throws InvalidInputException naming the byte if the file is not UTF-8
    */
@@ -74,8 +75,7 @@ public final class TextReader {
 
   private static void emit(StringBuilder held, Consumer<String> sink) {
     int at = held.length() - 1;
-    while (at > 0
-        && !(isSpace(held.charAt(at)) && !Character.isWhitespace(held.charAt(at - 1)))) {
+    while (at > 0 && !(isSpace(held.charAt(at)) && !Character.isWhitespace(held.charAt(at - 1)))) {
       at--;
     }
     if (at == 0) {

@@ -8,7 +8,9 @@ import java.util.List;
 
 /** Text to token ids and back. */
 public interface Tokenizer extends AutoCloseable {
-  /** Tokens of a text; with {@code specialTokens} as a model wants them, for example [CLS] … [SEP]. */
+  /**
+   * Tokens of a text; with {@code specialTokens} as a model wants them, for example [CLS] … [SEP].
+   */
   Encoding encode(String text, boolean specialTokens);
 
   /** Tokens of two texts; {@code pair} may be null. */
@@ -18,8 +20,8 @@ public interface Tokenizer extends AutoCloseable {
   List<Encoding> encodeAll(List<String> texts, boolean specialTokens);
 
   /**
-   * Ids of a text of any length without special tokens. Long texts go through in pieces, cut where no
-   * token can reach across.
+   * Ids of a text of any length without special tokens. Long texts go through in pieces, cut where
+   * no token can reach across.
    */
   int[] ids(String text);
 
@@ -52,7 +54,9 @@ public interface Tokenizer extends AutoCloseable {
   /** The token that ends a text, GPT-2's {@code <|endoftext|>}. */
   int eosId();
 
-  /** {@code "bert"} (WordPiece), {@code "gpt2"} (byte-level BPE), {@code "char"} or {@code "other"}. */
+  /**
+   * {@code "bert"} (WordPiece), {@code "gpt2"} (byte-level BPE), {@code "char"} or {@code "other"}.
+   */
   String family();
 
   /** SHA-256 of the definition, to tell whether token ids mean the same. */

@@ -16,8 +16,8 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Definitions in the form of tokenizer.json, read, or made from the older vocabulary files, so that one
- * engine encodes them all.
+ * Definitions in the form of tokenizer.json, read, or made from the older vocabulary files, so that
+ * one engine encodes them all.
  */
 final class TokenizerFiles {
   static final String END_OF_TEXT = "<|endoftext|>";
@@ -142,7 +142,8 @@ final class TokenizerFiles {
     List<String[]> pairs = new ArrayList<>();
     String[] lines = text(merges).split("\n");
     for (int i = 0; i < lines.length; i++) {
-      String line = lines[i].endsWith("\r") ? lines[i].substring(0, lines[i].length() - 1) : lines[i];
+      String line =
+          lines[i].endsWith("\r") ? lines[i].substring(0, lines[i].length() - 1) : lines[i];
       if (line.isEmpty() || line.startsWith("#version")) {
         continue;
       }

@@ -11,8 +11,8 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 
 /**
- * Trains WordPiece vocabularies as BERT's: words by BERT's normalisation, pieces by merging the most
- * frequent pairs, continuations marked with {@code ##}.
+ * Trains WordPiece vocabularies as BERT's: words by BERT's normalisation, pieces by merging the
+ * most frequent pairs, continuations marked with {@code ##}.
  */
 public final class WordPieceTrainer {
   private static final List<String> SPECIAL = List.of("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]");
@@ -137,7 +137,10 @@ public final class WordPieceTrainer {
 
   private static boolean isPunctuation(int c, int type) {
     boolean ascii =
-        (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
+        (c >= 33 && c <= 47)
+            || (c >= 58 && c <= 64)
+            || (c >= 91 && c <= 96)
+            || (c >= 123 && c <= 126);
     return ascii
         || type == Character.CONNECTOR_PUNCTUATION
         || type == Character.DASH_PUNCTUATION

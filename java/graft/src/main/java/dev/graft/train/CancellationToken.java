@@ -4,9 +4,9 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 
 /**
- * Asks a run to stop from any thread: the trainer finishes the step it is in, saves a checkpoint if it
- * has a run directory, and returns with {@link TrainingResult#cancelled()}. Cancelling twice is the same
- * as once.
+ * Asks a run to stop from any thread: the trainer finishes the step it is in, saves a checkpoint if
+ * it has a run directory, and returns with {@link TrainingResult#cancelled()}. Cancelling twice is
+ * the same as once.
  */
 public final class CancellationToken {
   private volatile boolean cancelled;

@@ -22,10 +22,10 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * The checkpoints of a run: directories {@code step-NNNNNNNN}, each with a {@code manifest.json} that
- * lists size and SHA-256 of every other file. The manifest is written last and the directory is renamed
- * into place when all of it is durable, so a directory of that name is complete unless the disk lost
- * bytes afterwards, and that the manifest shows.
+ * The checkpoints of a run: directories {@code step-NNNNNNNN}, each with a {@code manifest.json}
+ * that lists size and SHA-256 of every other file. The manifest is written last and the directory
+ * is renamed into place when all of it is durable, so a directory of that name is complete unless
+ * the disk lost bytes afterwards, and that the manifest shows.
  */
 public final class CheckpointStore {
   static final String MANIFEST = "manifest.json";
@@ -114,7 +114,8 @@ public final class CheckpointStore {
   }
 
   /**
-   * The newest complete checkpoint; incomplete and damaged ones are passed over with a logged reason.
+   * The newest complete checkpoint; incomplete and damaged ones are passed over with a logged
+   * reason.
    *
    * @return empty if the run has no checkpoint at all
    * @throws InvalidInputException naming each checkpoint and its damage if none is complete
@@ -189,7 +190,9 @@ public final class CheckpointStore {
         : Optional.of(name + " differs from its SHA-256");
   }
 
-  /** Deletes what is older than the newest {@code keep}; known damaged ones do not count as kept. */
+  /**
+   * Deletes what is older than the newest {@code keep}; known damaged ones do not count as kept.
+   */
   private void prune() {
     int good = 0;
     for (Path folder : candidates()) {

@@ -81,7 +81,9 @@ final class Durable {
     }
   }
 
-  /** Deletes a directory and what it holds, first moved out of sight so that no half of it is seen. */
+  /**
+   * Deletes a directory and what it holds, first moved out of sight so that no half of it is seen.
+   */
   static void deleteDirectory(Path directory) throws IOException {
     Path aside = directory.resolveSibling("." + directory.getFileName() + ".old");
     deleteTree(aside);

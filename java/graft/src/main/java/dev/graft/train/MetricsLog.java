@@ -14,10 +14,10 @@ import java.nio.file.StandardOpenOption;
 import java.util.Map;
 
 /**
- * {@code metrics.jsonl}: one object a line, in order of its {@code step}. Lines {@code "type":"train"}
- * hold loss, grad_norm, learning_rate, tokens_per_second and so on; lines {@code "type":"eval"} the
- * evaluator's metrics. Opened for a resume it is cut behind the resumed step, so that no step is there
- * twice and no half line is left from a kill.
+ * {@code metrics.jsonl}: one object a line, in order of its {@code step}. Lines {@code
+ * "type":"train"} hold loss, grad_norm, learning_rate, tokens_per_second and so on; lines {@code
+ * "type":"eval"} the evaluator's metrics. Opened for a resume it is cut behind the resumed step, so
+ * that no step is there twice and no half line is left from a kill.
  */
 final class MetricsLog implements AutoCloseable {
   private final Path file;

@@ -5,7 +5,9 @@ import dev.graft.runtime.DType;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.RecordComponent;
 
-/** Options as {@code run.json} shows them to people: every value by its name, but not the callbacks. */
+/**
+ * Options as {@code run.json} shows them to people: every value by its name, but not the callbacks.
+ */
 final class OptionsJson {
   private OptionsJson() {}
 

@@ -9,10 +9,10 @@ import java.lang.reflect.Modifier;
 import java.nio.file.Path;
 
 /**
- * Everything of a run that changes from step to step besides weights and moments: what a checkpoint's
- * {@code state.json} holds. Every field is saved and read by its name, so none can be forgotten; each
- * is a long or a double (kept as its bits: JSON's numbers know no NaN, and a state must come back
- * exactly).
+ * Everything of a run that changes from step to step besides weights and moments: what a
+ * checkpoint's {@code state.json} holds. Every field is saved and read by its name, so none can be
+ * forgotten; each is a long or a double (kept as its bits: JSON's numbers know no NaN, and a state
+ * must come back exactly).
  */
 final class Progress {
   /** Optimizer steps done, skipped ones included. */
@@ -64,7 +64,8 @@ final class Progress {
           if (field.getType() == long.class) {
             json.put(field.getName(), field.getLong(this));
           } else if (field.getType() == double.class) {
-            json.put(field.getName(), Long.toHexString(Double.doubleToLongBits(field.getDouble(this))));
+            json.put(
+                field.getName(), Long.toHexString(Double.doubleToLongBits(field.getDouble(this))));
           } else {
             throw new IllegalStateException(field + ": state is made of longs and doubles");
           }
@@ -88,8 +89,7 @@ final class Progress {
           field.setLong(progress, value.asLong());
         } else if (field.getType() == double.class && value != null && value.isTextual()) {
           field.setDouble(
-              progress,
-              Double.longBitsToDouble(Long.parseUnsignedLong(value.asText(), 16)));
+              progress, Double.longBitsToDouble(Long.parseUnsignedLong(value.asText(), 16)));
         } else {
           throw InvalidInputException.of(
               file, "progress." + field.getName() + ": expected a number, got " + value);

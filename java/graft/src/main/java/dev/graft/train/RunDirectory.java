@@ -41,8 +41,7 @@ public final class RunDirectory implements AutoCloseable {
     try {
       Durable.createDirectories(path);
       channel =
-          FileChannel.open(
-              path.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+          FileChannel.open(path.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
       if (!lock(channel)) {
         throw InvalidInputException.of(directory, "another run is writing here");
       }

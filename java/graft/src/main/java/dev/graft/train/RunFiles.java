@@ -12,8 +12,8 @@ import java.util.function.Supplier;
 
 /**
  * What a run writes and reads back. A checkpoint is a model directory ({@code config.json}, {@code
- * model.safetensors}, tokenizer files) and beside it {@code optimizer.safetensors}, {@code state.json}
- * and the manifest. Without a run directory every method does nothing.
+ * model.safetensors}, tokenizer files) and beside it {@code optimizer.safetensors}, {@code
+ * state.json} and the manifest. Without a run directory every method does nothing.
  */
 final class RunFiles implements AutoCloseable {
   private static final int FORMAT = 1;
@@ -74,8 +74,7 @@ final class RunFiles implements AutoCloseable {
     if (newest.isEmpty()) {
       // A run killed before its first checkpoint begins anew; it must be the same run all the same.
       if (options.resume()) {
-        identity.check(
-            directory.runFile(), Json.readObject(directory.runFile()).path("identity"));
+        identity.check(directory.runFile(), Json.readObject(directory.runFile()).path("identity"));
       }
       writeRunFile();
     }
@@ -150,8 +149,7 @@ final class RunFiles implements AutoCloseable {
             progress.step,
             folder -> {
               writeModel(folder);
-              TensorFile.write(
-                  folder.resolve(TensorFile.OPTIMIZER), TensorFile.moments(network));
+              TensorFile.write(folder.resolve(TensorFile.OPTIMIZER), TensorFile.moments(network));
               AtomicFiles.write(folder.resolve(STATE), Json.pretty(state));
             });
     savedStep = progress.step;

@@ -20,9 +20,9 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * What must be the same for a resumed run to end bit-identical: the options that matter, model, data,
- * tokenizer, and the build and machine that decide how floats are rounded. How often a run reports,
- * evaluates and saves is not part of it.
+ * What must be the same for a resumed run to end bit-identical: the options that matter, model,
+ * data, tokenizer, and the build and machine that decide how floats are rounded. How often a run
+ * reports, evaluates and saves is not part of it.
  */
 final class RunIdentity {
   private final Map<String, String> values;

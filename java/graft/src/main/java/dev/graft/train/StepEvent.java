@@ -6,8 +6,8 @@ package dev.graft.train;
  * @param step steps done
  * @param totalSteps steps of the run
  * @param epoch passes over the data done, with fraction
- * @param loss mean loss a label since the last report; of BERT's pretraining the sum of both means. NaN
- *     if a step in between had no finite loss
+ * @param loss mean loss a label since the last report; of BERT's pretraining the sum of both means.
+ *     NaN if a step in between had no finite loss
  * @param gradNorm norm of the last gradient before clipping
  * @param learningRate rate of the last step
  * @param tokens tokens trained on so far

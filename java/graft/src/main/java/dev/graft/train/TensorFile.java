@@ -13,9 +13,9 @@ import java.util.Map;
 import java.util.TreeSet;
 
 /**
- * The tensors of a run's state as safetensors, all fp32 and exact: weights under their published names
- * (padding of the vocabulary is zero and not stored), moments as {@code m.<parameter>} and {@code
- * v.<parameter>}.
+ * The tensors of a run's state as safetensors, all fp32 and exact: weights under their published
+ * names (padding of the vocabulary is zero and not stored), moments as {@code m.<parameter>} and
+ * {@code v.<parameter>}.
  */
 final class TensorFile {
   static final String OPTIMIZER = "optimizer.safetensors";
@@ -90,8 +90,7 @@ final class TensorFile {
   private static void read(Path file, Safetensors opened, String name, Tensor to) {
     if (opened.info(name).count() != to.count()) {
       throw InvalidInputException.of(
-          file,
-          name + ": expected " + to.count() + " elements, got " + opened.info(name).count());
+          file, name + ": expected " + to.count() + " elements, got " + opened.info(name).count());
     }
     for (long first = 0; first < to.count(); first += CHUNK) {
       int part = (int) Math.min(CHUNK, to.count() - first);

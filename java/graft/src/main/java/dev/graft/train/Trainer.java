@@ -11,14 +11,14 @@ import dev.graft.runtime.Device;
 import java.util.Map;
 
 /**
- * Trains a network: per optimizer step, {@link TrainingOptions#gradientAccumulation()} batches forward
- * and backward, then one update. The step's gradient is that of the mean loss over all of its labels:
- * they are counted on the host before the first batch runs, for each loss apart, so unequal batches
- * weigh as their labels do.
+ * Trains a network: per optimizer step, {@link TrainingOptions#gradientAccumulation()} batches
+ * forward and backward, then one update. The step's gradient is that of the mean loss over all of
+ * its labels: they are counted on the host before the first batch runs, for each loss apart, so
+ * unequal batches weigh as their labels do.
  *
- * <p>Batch and random draws of micro-step i are functions of i, so the run's state is the closed list
- * {@link RunFiles} saves. In its steady state a step allocates nothing on the heap and reads nothing
- * back; every {@link TrainingOptions#logEvery()} steps the loss is read and reported.
+ * <p>Batch and random draws of micro-step i are functions of i, so the run's state is the closed
+ * list {@link RunFiles} saves. In its steady state a step allocates nothing on the heap and reads
+ * nothing back; every {@link TrainingOptions#logEvery()} steps the loss is read and reported.
  */
 public final class Trainer {
   @Saved("model.safetensors")
@@ -66,8 +66,7 @@ public final class Trainer {
   }
 
   /** A trainer that keeps no tokenizer beside the weights. */
-  public Trainer(
-      Network network, BatchSource data, Evaluator evaluator, TrainingOptions options) {
+  public Trainer(Network network, BatchSource data, Evaluator evaluator, TrainingOptions options) {
     this(network, data, null, evaluator, options);
   }
 
@@ -150,8 +149,7 @@ public final class Trainer {
       optimizerStep();
       boolean last = progress.step == totalSteps;
       boolean report = last || progress.step % options.logEvery() == 0;
-      boolean evaluate =
-          evaluator != null && (last || due(options.evalEvery(), progress.step));
+      boolean evaluate = evaluator != null && (last || due(options.evalEvery(), progress.step));
       boolean save = due(options.saveEvery(), progress.step);
       // After a skipped step every step is read, so that a row of them is counted exactly.
       if (report || evaluate || save || progress.skippedInARow > 0) {
@@ -189,8 +187,7 @@ public final class Trainer {
     float scale0 = labels0 == 0 ? 0 : (float) (1.0 / labels0);
     float scale1 = labels1 == 0 ? 0 : (float) (1.0 / labels1);
     for (int i = 0; i < batches.length; i++) {
-      step.forwardBackward(
-          batches[i], options.seed(), progress.microStep + i, scale0, scale1);
+      step.forwardBackward(batches[i], options.seed(), progress.microStep + i, scale0, scale1);
     }
     step.update((float) options.rate(progress.step, totalSteps));
     progress.step++;

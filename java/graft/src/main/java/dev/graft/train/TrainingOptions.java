@@ -62,7 +62,10 @@ public record TrainingOptions(
     Objects.requireNonNull(cancellation, "cancellation");
     require(steps >= 0, "steps", "at least 0", steps);
     require(epochs >= 0 && epochs < 1e9, "epochs", "at least 0", epochs);
-    require(steps > 0 ^ epochs > 0, "steps and epochs", "one of them above 0",
+    require(
+        steps > 0 ^ epochs > 0,
+        "steps and epochs",
+        "one of them above 0",
         steps + " and " + epochs);
     require(batchSize >= 1, "batchSize", "at least 1", batchSize);
     require(tokensPerStep >= 0, "tokensPerStep", "at least 0", tokensPerStep);
@@ -101,16 +104,17 @@ public record TrainingOptions(
   }
 
   /**
-   * Fine-tuning as people expect it: 3 epochs of batches of 8, rate 5e-5 falling linearly to 0 after a
-   * warm-up of a tenth, clip 1.0, AdamW with β 0.9 and 0.999, ε 1e-8, decay 0.01 on matrices.
+   * Fine-tuning as people expect it: 3 epochs of batches of 8, rate 5e-5 falling linearly to 0
+   * after a warm-up of a tenth, clip 1.0, AdamW with β 0.9 and 0.999, ε 1e-8, decay 0.01 on
+   * matrices.
    */
   public static Builder finetuning() {
     return new Builder();
   }
 
   /**
-   * Pretraining: batches of 32, rate 6e-4 falling by cosine to a tenth after a warm-up of 2 %, β2 0.95,
-   * decay 0.1 on matrices, clip 1.0. Set {@code steps} or {@code epochs} (default: 1 epoch).
+   * Pretraining: batches of 32, rate 6e-4 falling by cosine to a tenth after a warm-up of 2 %, β2
+   * 0.95, decay 0.1 on matrices, clip 1.0. Set {@code steps} or {@code epochs} (default: 1 epoch).
    */
   public static Builder pretraining() {
     return new Builder()

@@ -41,7 +41,8 @@ public record TrainingResult(
           steps, finalLoss, modelDirectory == null ? "" : ", model in " + modelDirectory);
     }
     return lastCheckpoint == null
-        ? String.format("cancelled after %,d of %,d steps; nothing was saved (no run directory)",
+        ? String.format(
+            "cancelled after %,d of %,d steps; nothing was saved (no run directory)",
             steps, totalSteps)
         : String.format(
             "cancelled after %,d of %,d steps; saved in %s; to go on, run the same command with"

@@ -26,9 +26,9 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
- * Small published models against the reference implementation's numbers, through {@link Trace}: fp32
- * within 1e-4 relative (‖got − want‖ / ‖want‖ a tensor), the bound the issue names; the oracle's own
- * fp32 error is about 1e-6.
+ * Small published models against the reference implementation's numbers, through {@link Trace}:
+ * fp32 within 1e-4 relative (‖got − want‖ / ‖want‖ a tensor), the bound the issue names; the
+ * oracle's own fp32 error is about 1e-6.
  */
 class ReferenceModelsTest {
   private static final double BOUND = 1e-4;
@@ -187,7 +187,8 @@ class ReferenceModelsTest {
             BOUND);
       }
       close("ln_f", got.floats("hidden_states.3"), decode(partials.get("ln_f")), null, 48, BOUND);
-      float[] logits = decode(partials.has("logits") ? partials.get("logits") : partials.get("lm_head"));
+      float[] logits =
+          decode(partials.has("logits") ? partials.get("logits") : partials.get("lm_head"));
       close("logits", got.floats("logits"), logits, null, 3, BOUND);
     }
   }
@@ -211,10 +212,20 @@ class ReferenceModelsTest {
     Path inputs = temp.resolve("in.safetensors");
     new SafetensorsWriter().add("input_ids", "I64", raw, 1, ids.size()).write(inputs);
     try (Safetensors got = Safetensors.open(run("tribuo-tinybert", inputs, false))) {
-      close("last_hidden_state", got.floats("last_hidden_state"),
-          flat(expected.get("last_hidden_state")), null, 50, BOUND);
-      close("pooler_output", got.floats("pooler_output"),
-          flat(expected.get("pooler_output")), null, 50, BOUND);
+      close(
+          "last_hidden_state",
+          got.floats("last_hidden_state"),
+          flat(expected.get("last_hidden_state")),
+          null,
+          50,
+          BOUND);
+      close(
+          "pooler_output",
+          got.floats("pooler_output"),
+          flat(expected.get("pooler_output")),
+          null,
+          50,
+          BOUND);
     }
   }
 
@@ -243,14 +254,10 @@ class ReferenceModelsTest {
     int[][] prompts = ints(expected.get("input_ids"));
     int[][] want = ints(expected.get("greedy").get("sequences"));
     try (Network network =
-            Network.load(
-                device, model("hf-tiny-random-gpt2"), Task.CAUSAL_LM, DType.FLOAT32);
+            Network.load(device, model("hf-tiny-random-gpt2"), Task.CAUSAL_LM, DType.FLOAT32);
         Decoder decoder =
             new Decoder(
-                network,
-                prompts.length,
-                new dev.graft.program.Ops.Sampling(0, 0, 1, 1, 0),
-                1)) {
+                network, prompts.length, new dev.graft.program.Ops.Sampling(0, 0, 1, 1, 0), 1)) {
       int[] next = decoder.prefill(prompts);
       for (int t = prompts[0].length; t < want[0].length; t++) {
         for (int b = 0; b < prompts.length; b++) {

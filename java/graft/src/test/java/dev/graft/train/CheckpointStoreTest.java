@@ -17,8 +17,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
- * The promise of checkpoints: whatever happens during a save, the newest complete one loads with its
- * bytes. Oracle: the bytes that were saved, a function of the step.
+ * The promise of checkpoints: whatever happens during a save, the newest complete one loads with
+ * its bytes. Oracle: the bytes that were saved, a function of the step.
  */
 class CheckpointStoreTest {
   private static final boolean FULL = Boolean.getBoolean("graft.full");
@@ -42,7 +42,8 @@ class CheckpointStoreTest {
 
   private static Consumer<Path> files(long step) {
     return into -> {
-      for (String name : new String[] {"model.safetensors", "optimizer.safetensors", "state.json"}) {
+      for (String name :
+          new String[] {"model.safetensors", "optimizer.safetensors", "state.json"}) {
         AtomicFiles.write(into.resolve(name), content(step, name));
       }
     };
@@ -120,7 +121,9 @@ class CheckpointStoreTest {
     assertThat(savedNew).isGreaterThan(0).isLessThan((int) (repeats * operations));
   }
 
-  /** The disk is full after each number of bytes; the message names the cause, nothing half stays. */
+  /**
+   * The disk is full after each number of bytes; the message names the cause, nothing half stays.
+   */
   @Test
   void diskFullAtEveryByteCount_olderStaysAndNothingHalfWritten() throws IOException {
     CheckpointStore store = new CheckpointStore(checkpoints, 2);
@@ -160,7 +163,8 @@ class CheckpointStoreTest {
     Files.delete(folder.resolve("run/checkpoints/step-00000001/manifest.json"));
     assertThatThrownBy(store::newest)
         .isInstanceOf(InvalidInputException.class)
-        .hasMessageContaining("step-00000003: optimizer.safetensors has 2,999 bytes, expected 3,000")
+        .hasMessageContaining(
+            "step-00000003: optimizer.safetensors has 2,999 bytes, expected 3,000")
         .hasMessageContaining("step-00000002: state.json differs from its SHA-256")
         .hasMessageContaining("step-00000001: it has no manifest.json");
   }
@@ -189,8 +193,7 @@ class CheckpointStoreTest {
     CheckpointStore store = new CheckpointStore(checkpoints, 2);
     store.save(7, files(7));
     Path manifest = folder.resolve("run/checkpoints/step-00000007/manifest.json");
-    Files.writeString(
-        manifest, Files.readString(manifest).replace("state.json", "../state.json"));
+    Files.writeString(manifest, Files.readString(manifest).replace("state.json", "../state.json"));
     assertThat(CheckpointStore.damage(store.path(7)).orElseThrow()).contains("unsafe file name");
   }
 

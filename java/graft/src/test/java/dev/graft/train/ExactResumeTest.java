@@ -72,12 +72,13 @@ class ExactResumeTest {
 
   private record Ended(TrainingResult result, Map<String, String> state) {}
 
-  /** A run in a process' worth of fresh objects; another initial seed shows that weights are loaded. */
+  /**
+   * A run in a process' worth of fresh objects; another initial seed shows that weights are loaded.
+   */
   private static Ended run(Kind kind, DType dtype, long networkSeed, TrainingOptions options) {
     try (Device device = Device.cpu();
         Network network = Toys.network(device, kind, dtype, networkSeed, 0.2)) {
-      TrainingResult result =
-          new Trainer(network, new Toys.Source(kind, 5, 3), options).run();
+      TrainingResult result = new Trainer(network, new Toys.Source(kind, 5, 3), options).run();
       return new Ended(result, Toys.state(network));
     }
   }
@@ -225,11 +226,7 @@ class ExactResumeTest {
     Path run = folder.resolve("run");
     StopAt stop = new StopAt(4);
     TrainingOptions first =
-        options(DType.FLOAT32)
-            .runDirectory(run)
-            .listener(stop)
-            .cancellation(stop.token)
-            .build();
+        options(DType.FLOAT32).runDirectory(run).listener(stop).cancellation(stop.token).build();
     run(Kind.GPT, DType.FLOAT32, 1, first);
     UnaryOperator<TrainingOptions.Builder> changed =
         b ->
@@ -243,14 +240,10 @@ class ExactResumeTest {
               default -> b;
             };
     TrainingOptions again =
-        changed
-            .apply(
-                first.toBuilder().resume(true).cancellation(new CancellationToken()))
-            .build();
+        changed.apply(first.toBuilder().resume(true).cancellation(new CancellationToken())).build();
     try (Device device = Device.cpu(change.equals("threads") ? Device.cpu().threads() + 1 : 0);
         Network network =
-            Toys.network(
-                device, Kind.GPT, again.dtype(), 1, change.equals("config") ? 0.3 : 0.2)) {
+            Toys.network(device, Kind.GPT, again.dtype(), 1, change.equals("config") ? 0.3 : 0.2)) {
       TokenizerFiles tokenizer =
           change.equals("tokenizer")
               ? into -> dev.graft.io.AtomicFiles.write(into.resolve("vocab.txt"), "a")
@@ -301,8 +294,7 @@ class ExactResumeTest {
     Ended again = run(Kind.GPT, DType.FLOAT32, 1, saved.resume(true).build());
     assertThat(again.state()).isEqualTo(whole.state());
     Durable.deleteTree(run.resolve("checkpoints"));
-    assertThatThrownBy(
-            () -> run(Kind.GPT, DType.FLOAT32, 1, saved.seed(8).resume(true).build()))
+    assertThatThrownBy(() -> run(Kind.GPT, DType.FLOAT32, 1, saved.seed(8).resume(true).build()))
         .isInstanceOf(InvalidInputException.class)
         .hasMessageContaining("option seed was 1337, is 8");
   }

@@ -39,10 +39,10 @@ import java.util.TreeSet;
 
 /**
  * A file system over the default one that fails on request, in the manner of Lucene's directory
- * wrappers: a disk with so many bytes left, a crash after so many operations. It knows which files and
- * directory entries were made durable, and {@link #crash} takes from the disk what was not: files are
- * cut, zeroed or garbled, renames undone. The code under test uses {@code java.nio.file} alone and
- * needs no seam for it.
+ * wrappers: a disk with so many bytes left, a crash after so many operations. It knows which files
+ * and directory entries were made durable, and {@link #crash} takes from the disk what was not:
+ * files are cut, zeroed or garbled, renames undone. The code under test uses {@code java.nio.file}
+ * alone and needs no seam for it.
  */
 final class FaultyFileSystem extends FileSystem {
   private final FileSystem base;
@@ -506,8 +506,8 @@ final class FaultyFileSystem extends FileSystem {
     }
 
     @Override
-    public Map<String, Object> readAttributes(
-        Path path, String attributes, LinkOption... options) throws IOException {
+    public Map<String, Object> readAttributes(Path path, String attributes, LinkOption... options)
+        throws IOException {
       return under().readAttributes(raw(path), attributes, options);
     }
 

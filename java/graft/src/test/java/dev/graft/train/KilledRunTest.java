@@ -17,8 +17,9 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /**
- * {@code kill -9} of a training process at random moments, of which most fall into a save, and resume:
- * the end is bit-identical to a run that was never killed. {@code -Dgraft.full=true} kills 500 times.
+ * {@code kill -9} of a training process at random moments, of which most fall into a save, and
+ * resume: the end is bit-identical to a run that was never killed. {@code -Dgraft.full=true} kills
+ * 500 times.
  */
 class KilledRunTest {
   private static final int KILLS = Boolean.getBoolean("graft.full") ? 500 : 3;

@@ -32,7 +32,8 @@ class MetricsLogTest {
     String whole = Files.readString(file);
     Files.writeString(file, "{\"type\":\"train\",\"st", StandardOpenOption.APPEND);
     write(file, 20);
-    assertThat(Files.readString(file)).isEqualTo(whole.substring(0, whole.indexOf("{", whole.indexOf("\"step\":20"))));
+    assertThat(Files.readString(file))
+        .isEqualTo(whole.substring(0, whole.indexOf("{", whole.indexOf("\"step\":20"))));
     write(file, 20, 30);
     assertThat(Files.readString(file)).isEqualTo(whole);
   }

@@ -5,7 +5,9 @@ import static org.assertj.core.api.Assertions.within;
 
 import org.junit.jupiter.api.Test;
 
-/** Oracle: the closed forms at points where they are known exactly. Tolerance: 2 ulp of the peak. */
+/**
+ * Oracle: the closed forms at points where they are known exactly. Tolerance: 2 ulp of the peak.
+ */
 class ScheduleTest {
   private static final double PEAK = 1e-3;
   private static final double MIN = 1e-4;

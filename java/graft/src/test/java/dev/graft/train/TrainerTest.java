@@ -48,16 +48,17 @@ class TrainerTest {
   }
 
   /**
-   * Two batches of 4 accumulated are one of 8, though their labels are unequal in number. Oracle: the
-   * batch of 8. Tolerance: 1e-5 of the largest weight of a tensor; the gradients' sums are rounded in
-   * another order, and Adam's first steps divide by a small root.
+   * Two batches of 4 accumulated are one of 8, though their labels are unequal in number. Oracle:
+   * the batch of 8. Tolerance: 1e-5 of the largest weight of a tensor; the gradients' sums are
+   * rounded in another order, and Adam's first steps divide by a small root.
    */
   @ParameterizedTest
   @EnumSource(Kind.class)
   void accumulating2xB_equals1x2B_withinRounding(Kind kind) {
     try (Network split = Toys.network(device, kind, DType.FLOAT32, 1, 0);
         Network whole = Toys.network(device, kind, DType.FLOAT32, 1, 0)) {
-      // eps 1e-3: elements whose gradient is rounding noise alone would move by a full step otherwise.
+      // eps 1e-3: elements whose gradient is rounding noise alone would move by a full step
+      // otherwise.
       TrainingOptions.Builder options = options(4).eps(1e-3);
       new Trainer(split, new Toys.Source(kind, 4, 3), options.gradientAccumulation(2).build())
           .run();
@@ -276,8 +277,7 @@ class TrainerTest {
             super.fill(index % 40, batch);
           }
         };
-    try (Network network =
-        Toys.network(device, Kind.BERT_PRETRAINING, DType.FLOAT32, 1, 0.1)) {
+    try (Network network = Toys.network(device, Kind.BERT_PRETRAINING, DType.FLOAT32, 1, 0.1)) {
       new Trainer(network, source, options(400).logEvery(1000).build()).run();
     }
     long steady = 0;
