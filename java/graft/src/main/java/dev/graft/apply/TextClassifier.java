@@ -2,6 +2,7 @@ package dev.graft.apply;
 
 import dev.graft.data.Batch;
 import dev.graft.data.ClassificationSource;
+import dev.graft.data.EncodedTexts;
 import dev.graft.data.LabelledExample;
 import dev.graft.model.EvalStep;
 import dev.graft.model.Limits;
@@ -14,9 +15,12 @@ import java.util.List;
 
 /**
  * Classes of texts. Cheap beside the network it reads; serves one thread. Texts longer than the
- * model takes are cut at its longest, as in training.
+ * model takes are cut at its longest, as in training, and their predictions say so.
  */
 public final class TextClassifier implements AutoCloseable {
+  /** Texts encoded at a time. */
+  private static final int CHUNK = 4096;
+
   private final Network network;
   private final Tokenizer tokenizer;
   private final int maxLength;
@@ -38,46 +42,41 @@ public final class TextClassifier implements AutoCloseable {
   /** The k most probable classes of each text. */
   public List<Prediction> predict(List<LabelledExample> texts, int k) {
     List<Prediction> out = new ArrayList<>(texts.size());
-    for (float[] logits : logits(texts)) {
-      out.add(prediction(logits, k));
+    for (int from = 0; from < texts.size(); from += CHUNK) {
+      List<LabelledExample> part = texts.subList(from, Math.min(from + CHUNK, texts.size()));
+      EncodedTexts encoded = EncodedTexts.of(tokenizer, part, maxLength);
+      List<float[]> logits = logits(encoded.encodings());
+      for (int i = 0; i < part.size(); i++) {
+        out.add(prediction(logits.get(i), k, encoded.isTruncated(i)));
+      }
     }
     return out;
   }
 
-  private Prediction prediction(float[] logits, int k) {
+  private Prediction prediction(float[] logits, int k, boolean truncated) {
     double[] p = Softmax.of(logits);
     List<String> names = network.config().labels();
     return new Prediction(
         Arrays.stream(Softmax.top(p, Math.min(k, p.length)))
             .mapToObj(i -> new Prediction.Scored(names.get(i), p[i]))
-            .toList());
+            .toList(),
+        truncated);
   }
 
   /** Class logits of each text, in order. */
-  public List<float[]> logits(List<LabelledExample> texts) {
+  public List<float[]> logits(List<Encoding> texts) {
     List<float[]> out = new ArrayList<>(texts.size());
     if (texts.isEmpty()) {
       return out;
     }
-    List<Encoding> encodings = encode(tokenizer, texts, maxLength);
     int[] labels = new int[texts.size()];
     Arrays.fill(labels, Batch.IGNORED);
-    ClassificationSource source = new ClassificationSource(encodings, labels, batchSize, false, 0);
+    ClassificationSource source = new ClassificationSource(texts, labels, batchSize, false, 0);
     Batch batch = source.newBatch();
     EvalStep eval = step(batch);
     for (long b = 0; b < source.batchesPerEpoch(); b++) {
       source.fill(b, batch);
       out.addAll(List.of(eval.classify(batch)));
-    }
-    return out;
-  }
-
-  /** Texts in tokens, as training and prediction see them. */
-  public static List<Encoding> encode(
-      Tokenizer tokenizer, List<LabelledExample> texts, int maxLength) {
-    List<Encoding> out = new ArrayList<>(texts.size());
-    for (LabelledExample text : texts) {
-      out.add(tokenizer.encode(text.text(), text.secondText(), true).truncate(maxLength));
     }
     return out;
   }

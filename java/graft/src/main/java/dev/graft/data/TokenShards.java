@@ -128,9 +128,13 @@ public final class TokenShards implements AutoCloseable {
    */
   public static TokenShards build(
       List<Path> files, DocumentMode mode, String field, Tokenizer tokenizer, Path directory) {
+    return build(Corpus.of(files).documents(mode).field(field), tokenizer, directory);
+  }
+
+  static TokenShards build(Corpus corpus, Tokenizer tokenizer, Path directory) {
     try (Writer writer = new Writer(directory, tokenizer)) {
-      Documents.read(files, mode, field, writer);
-      writer.finish(files);
+      corpus.read(writer);
+      writer.finish(corpus.source());
     } catch (IOException e) {
       throw InvalidInputException.of(directory, e);
     }
@@ -233,11 +237,9 @@ public final class TokenShards implements AutoCloseable {
       }
     }
 
-    void finish(List<Path> files) throws IOException {
+    void finish(String source) throws IOException {
       if (tokens == 0) {
-        throw InvalidInputException.of(
-            files.size() == 1 ? files.get(0) : Path.of(files.toString()),
-            "there is no token in the text");
+        throw new InvalidInputException(source + ": there is no token in the text");
       }
       flush();
       closeShard();

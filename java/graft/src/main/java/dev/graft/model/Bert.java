@@ -105,8 +105,8 @@ public final class Bert extends Network {
   private Parameter classesWeight;
   private Parameter classesBias;
 
-  Bert(Device device, BertConfig config, Task task, DType dtype) {
-    super(device, config, task, dtype);
+  Bert(Device device, BertConfig config, Task task, DType dtype, Parameters shared) {
+    super(device, config, task, dtype, shared);
     if (task == Task.CAUSAL_LM) {
       throw new IllegalArgumentException("a BERT network cannot do " + task);
     }

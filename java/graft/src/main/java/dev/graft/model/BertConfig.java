@@ -5,6 +5,7 @@ import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /** BERT's config.json; the fields carry its names in Java's spelling. */
 public record BertConfig(
@@ -80,7 +81,20 @@ public record BertConfig(
         f.probability("classifier_dropout", hidden),
         f.number("initializer_range", 0.02),
         json.path("pad_token_id").asInt(0),
-        f.labels());
+        labels(f, json));
+  }
+
+  /** A published classifier of the two default classes, LABEL_0 and LABEL_1, does not name them. */
+  private static List<String> labels(Fields fields, ObjectNode json) {
+    List<String> named = fields.labels();
+    boolean classifier =
+        json.path("architectures").path(0).asText("").equals("BertForSequenceClassification");
+    if (!named.isEmpty() || !classifier) {
+      return named;
+    }
+    return IntStream.range(0, fields.positive("num_labels", 2))
+        .mapToObj(i -> "LABEL_" + i)
+        .toList();
   }
 
   @Override
@@ -106,6 +120,26 @@ public record BertConfig(
         initializerRange,
         padTokenId,
         newLabels);
+  }
+
+  @Override
+  public BertConfig withVocabSize(int size) {
+    return new BertConfig(
+        size,
+        maxPositions,
+        channels,
+        layers,
+        heads,
+        intermediateChannels,
+        typeVocabSize,
+        activation,
+        layerNormEps,
+        hiddenDropout,
+        attentionDropout,
+        classifierDropout,
+        initializerRange,
+        padTokenId,
+        labels);
   }
 
   @Override

@@ -73,8 +73,8 @@ public final class Gpt2 extends Network {
   private final Parameter lnfBias;
   private final Parameter head;
 
-  Gpt2(Device device, Gpt2Config config, Task task, DType dtype) {
-    super(device, config, task, dtype);
+  Gpt2(Device device, Gpt2Config config, Task task, DType dtype, Parameters shared) {
+    super(device, config, task, dtype, shared);
     if (task != Task.CAUSAL_LM && task != Task.BASE) {
       throw new IllegalArgumentException("a GPT-2 network cannot do " + task);
     }

@@ -95,6 +95,26 @@ public record Gpt2Config(
   }
 
   @Override
+  public Gpt2Config withVocabSize(int size) {
+    return new Gpt2Config(
+        size,
+        maxPositions,
+        channels,
+        layers,
+        heads,
+        innerChannels,
+        activation,
+        layerNormEps,
+        residDropout,
+        embdDropout,
+        attnDropout,
+        initializerRange,
+        tiedHead,
+        bosTokenId,
+        eosTokenId);
+  }
+
+  @Override
   public Gpt2Config withDropout(double hidden, double attention, double classifier) {
     return new Gpt2Config(
         vocabSize,

@@ -31,6 +31,9 @@ public sealed interface ModelConfig permits Gpt2Config, BertConfig {
 
   ModelConfig withLabels(List<String> labels);
 
+  /** The same shape for another vocabulary. */
+  ModelConfig withVocabSize(int size);
+
   /** The same shape with other dropout probabilities. */
   ModelConfig withDropout(double hidden, double attention, double classifier);
 

@@ -27,27 +27,53 @@ public abstract class Network implements AutoCloseable {
   private final DType dtype;
   final Parameters parameters;
 
-  Network(Device device, ModelConfig config, Task task, DType dtype) {
+  Network(Device device, ModelConfig config, Task task, DType dtype, Parameters shared) {
     this.device = device;
     this.config = config;
     this.task = task;
     this.dtype = dtype;
-    this.parameters = new Parameters(device, dtype);
+    this.parameters = new Parameters(device, dtype, shared);
   }
 
   /** A fresh network; its weights are a function of the seed. */
   public static Network create(
       Device device, ModelConfig config, Task task, DType dtype, long seed) {
-    Network network = build(device, config, task, dtype);
+    Network network = build(device, config, task, dtype, null);
     network.parameters.initialise(seed);
     return network;
   }
 
-  private static Network build(Device device, ModelConfig config, Task task, DType dtype) {
+  private static Network build(
+      Device device, ModelConfig config, Task task, DType dtype, Parameters shared) {
     if (config instanceof Gpt2Config gpt2) {
-      return new Gpt2(device, gpt2, task, dtype);
+      return new Gpt2(device, gpt2, task, dtype, shared);
     }
-    return new Bert(device, (BertConfig) config, task, dtype);
+    return new Bert(device, (BertConfig) config, task, dtype, shared);
+  }
+
+  /**
+   * A network for another task, dtype or set of classes that takes over every weight the two have
+   * in common; heads that differ are initialised from {@code seed}. This network stays as it is.
+   */
+  public Network derive(ModelConfig newConfig, Task newTask, DType newDtype, long seed) {
+    Network network = create(device, newConfig, newTask, newDtype, seed);
+    List<String> fresh = network.parameters.copyFrom(parameters);
+    if (!fresh.isEmpty()) {
+      LOG.info("initialised afresh: {}", fresh);
+    }
+    return network;
+  }
+
+  /**
+   * The same network on another context of the same device, for another thread: it reads this one's
+   * weights, cannot be trained, and must be closed before this one.
+   */
+  public Network shareOn(Device other) {
+    if (!other.name().equals(device.name())) {
+      throw new IllegalArgumentException(
+          "weights on " + device.name() + " cannot be shared on " + other.name());
+    }
+    return build(other, config, task, dtype, parameters);
   }
 
   /** Reads a model directory; see the overload with labels. */
@@ -74,7 +100,7 @@ public abstract class Network implements AutoCloseable {
           model.file(ModelDirectory.CONFIG),
           "there are no classes (id2label); give their names or fine-tune first");
     }
-    Network network = build(device, config, task, dtype);
+    Network network = build(device, config, task, dtype, null);
     try (Safetensors weights = model.weights()) {
       network.parameters.initialise(seed);
       network.check(weights, network.parameters.load(weights));
@@ -141,6 +167,11 @@ public abstract class Network implements AutoCloseable {
   /** Allocates gradients and the optimizer's moments. */
   public void enableTraining() {
     parameters.enableTraining();
+  }
+
+  /** Frees gradients and moments; the weights stay. */
+  public void disableTraining() {
+    parameters.disableTraining();
   }
 
   /** Writes {@code config.json} and {@code model.safetensors}, each atomically. */

@@ -121,18 +121,23 @@ public final class Parameters implements AutoCloseable {
 
   private final Device device;
   private final DType dtype;
+  private final Parameters owner;
   private final Arena weights;
   private final List<Parameter> all = new ArrayList<>();
   private final Map<String, String> fileKeys = new LinkedHashMap<>();
   private Arena training;
 
-  Parameters(Device device, DType dtype) {
+  /**
+   * @param owner whose tensors these are to be, read-only and not freed here; null for own ones
+   */
+  Parameters(Device device, DType dtype, Parameters owner) {
     if (dtype == DType.INT32) {
       throw new IllegalArgumentException("dtype: expected FLOAT32 or BFLOAT16, got INT32");
     }
     this.device = device;
     this.dtype = dtype;
-    this.weights = new Arena(device, "weights");
+    this.owner = owner;
+    this.weights = owner == null ? new Arena(device, "weights") : null;
   }
 
   /** A parameter that is stored under its own name and shape. */
@@ -163,6 +168,11 @@ public final class Parameters implements AutoCloseable {
 
   private Parameter add(
       String name, List<Part> parts, boolean matrix, Init init, double std, long... shape) {
+    if (owner != null) {
+      Parameter shared = owner.all.get(all.size());
+      all.add(shared);
+      return shared;
+    }
     Tensor weight = weights.zeros(name, DType.FLOAT32, shape);
     Tensor compute = dtype == DType.FLOAT32 ? weight : weights.zeros(name, DType.BFLOAT16, shape);
     Parameter parameter = new Parameter(List.copyOf(parts), matrix, init, std, weight, compute);
@@ -182,6 +192,10 @@ public final class Parameters implements AutoCloseable {
 
   /** Allocates gradients and moments, all zero. */
   void enableTraining() {
+    if (owner != null) {
+      throw new IllegalStateException(
+          "shared weights are read-only: train the network that owns them");
+    }
     if (training != null) {
       return;
     }
@@ -190,6 +204,19 @@ public final class Parameters implements AutoCloseable {
       p.grad = training.zeros(p.name() + " gradient", DType.FLOAT32, p.weight.shape());
       p.firstMoment = training.zeros(p.name() + " m", DType.FLOAT32, p.weight.shape());
       p.secondMoment = training.zeros(p.name() + " v", DType.FLOAT32, p.weight.shape());
+    }
+  }
+
+  /** Frees gradients and moments. */
+  void disableTraining() {
+    if (training != null) {
+      training.close();
+      training = null;
+      for (Parameter p : all) {
+        p.grad = null;
+        p.firstMoment = null;
+        p.secondMoment = null;
+      }
     }
   }
 
@@ -291,6 +318,34 @@ public final class Parameters implements AutoCloseable {
         .replace("LayerNorm.bias", "LayerNorm.beta");
   }
 
+  /**
+   * Takes over the master weights of published tensors that both have in the same shape.
+   *
+   * @return names the other has not; their weights are left as they are
+   */
+  List<String> copyFrom(Parameters other) {
+    Map<String, Tensor> source = new LinkedHashMap<>();
+    for (Parameter p : other.all) {
+      p.parts.forEach(part -> source.put(part.name(), p.weight.view(part.offset(), part.shape())));
+    }
+    List<String> missing = new ArrayList<>();
+    for (Parameter p : all) {
+      for (Part part : p.parts) {
+        Tensor from = source.get(part.name());
+        if (from == null || !Arrays.equals(from.shape(), part.shape())) {
+          missing.add(part.name());
+          continue;
+        }
+        for (long first = 0; first < part.count(); first += CHUNK) {
+          int length = (int) Math.min(CHUNK, part.count() - first);
+          p.weight.put(part.offset() + first, from.floats(first, length));
+        }
+      }
+    }
+    syncCompute();
+    return missing;
+  }
+
   /** Writes the master weights under their published names, fp32. */
   public void save(Path file) {
     SafetensorsWriter writer = new SafetensorsWriter();
@@ -335,9 +390,9 @@ public final class Parameters implements AutoCloseable {
 
   @Override
   public void close() {
-    if (training != null) {
-      training.close();
+    disableTraining();
+    if (weights != null) {
+      weights.close();
     }
-    weights.close();
   }
 }

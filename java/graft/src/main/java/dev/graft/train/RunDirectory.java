@@ -11,8 +11,8 @@ import java.nio.file.StandardOpenOption;
 
 /**
  * The folder of a run, held by one writer: {@code run.json}, {@code metrics.jsonl}, {@code
- * checkpoints/}, {@code model/} (at the end) and {@code best/} (with evaluation). The lock is the
- * operating system's and goes with the process, however that ends.
+ * loss.png}, {@code checkpoints/}, {@code model/} (at the end) and {@code best/} (with evaluation).
+ * The lock is the operating system's and goes with the process, however that ends.
  */
 public final class RunDirectory implements AutoCloseable {
   private static final String LOCK = ".lock";
@@ -88,6 +88,10 @@ public final class RunDirectory implements AutoCloseable {
 
   Path metrics() {
     return path.resolve("metrics.jsonl");
+  }
+
+  Path lossCurve() {
+    return path.resolve("loss.png");
   }
 
   Path checkpoints() {

@@ -177,6 +177,13 @@ final class RunFiles implements AutoCloseable {
     }
   }
 
+  /** Draws the losses so far as {@code loss.png}. */
+  void drawLosses() {
+    if (directory != null) {
+      LossCurve.write(directory.metrics(), directory.lossCurve());
+    }
+  }
+
   Path lastCheckpoint() {
     return lastCheckpoint;
   }

@@ -303,6 +303,7 @@ public final class Trainer {
     if (!cancelled) {
       files.saveModel();
     }
+    files.drawLosses();
     return new TrainingResult(
         progress.step,
         totalSteps,

@@ -1,0 +1,50 @@
+package dev.graft;
+
+import dev.graft.runtime.DType;
+import java.util.Objects;
+
+/**
+ * Where and how a model computes.
+ *
+ * @param threads CPU threads; 0 for all
+ * @param dtype of activations and products; weights are kept in fp32 beside it. A {@code fit}
+ *     changes it to that of its options
+ * @param seed of weights that are not in a checkpoint
+ * @param maxLength longest text in tokens, special tokens included; longer ones are cut and
+ *     counted. 0: as many as the model has positions
+ */
+public record ModelOptions(int threads, DType dtype, long seed, int maxLength) {
+  public ModelOptions {
+    Objects.requireNonNull(dtype, "dtype");
+    if (threads < 0 || maxLength < 0 || dtype == DType.INT32) {
+      throw new IllegalArgumentException(
+          "model options: expected threads and maxLength of at least 0 and fp32 or bf16, got "
+              + threads
+              + ", "
+              + maxLength
+              + ", "
+              + dtype.label());
+    }
+  }
+
+  /** All threads, fp32, seed 1337, the model's own length. */
+  public static ModelOptions defaults() {
+    return new ModelOptions(0, DType.FLOAT32, 1337, 0);
+  }
+
+  public ModelOptions withThreads(int value) {
+    return new ModelOptions(value, dtype, seed, maxLength);
+  }
+
+  public ModelOptions withDType(DType value) {
+    return new ModelOptions(threads, value, seed, maxLength);
+  }
+
+  public ModelOptions withSeed(long value) {
+    return new ModelOptions(threads, dtype, value, maxLength);
+  }
+
+  public ModelOptions withMaxLength(int value) {
+    return new ModelOptions(threads, dtype, seed, value);
+  }
+}

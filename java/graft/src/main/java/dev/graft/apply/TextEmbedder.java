@@ -1,0 +1,93 @@
+package dev.graft.apply;
+
+import dev.graft.data.Batch;
+import dev.graft.data.ClassificationSource;
+import dev.graft.data.EncodedTexts;
+import dev.graft.data.LabelledExample;
+import dev.graft.model.EvalStep;
+import dev.graft.model.Limits;
+import dev.graft.model.Network;
+import dev.graft.text.Tokenizer;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/** Texts as vectors. Serves one thread. Texts longer than the model takes are cut. */
+public final class TextEmbedder implements AutoCloseable {
+  private final Network network;
+  private final Tokenizer tokenizer;
+  private final int maxLength;
+  private final int batchSize;
+
+  /**
+   * @param maxLength longest text in tokens; at most the model's positions
+   * @param batchSize texts computed together
+   */
+  public TextEmbedder(Network network, Tokenizer tokenizer, int maxLength, int batchSize) {
+    this.network = network;
+    this.tokenizer = tokenizer;
+    this.maxLength = Math.min(maxLength, network.config().maxPositions());
+    this.batchSize = batchSize;
+  }
+
+  /** The mean of each text's last hidden states, in order: [C] each. */
+  public List<float[]> embed(List<String> texts) {
+    List<float[]> means = new ArrayList<>(texts.size());
+    for (float[][] states : states(texts)) {
+      float[] mean = new float[network.config().channels()];
+      for (int c = 0; c < mean.length; c++) {
+        double sum = 0;
+        for (float[] row : states) {
+          sum += row[c];
+        }
+        mean[c] = (float) (sum / states.length);
+      }
+      means.add(mean);
+    }
+    return means;
+  }
+
+  /** The last hidden states of a text: [T][C]. */
+  public float[][] hiddenStates(String text) {
+    return states(List.of(text)).get(0);
+  }
+
+  private List<float[][]> states(List<String> texts) {
+    List<float[][]> out = new ArrayList<>(texts.size());
+    if (texts.isEmpty()) {
+      return out;
+    }
+    List<LabelledExample> examples =
+        texts.stream().map(text -> new LabelledExample(text, null)).toList();
+    int[] labels = new int[texts.size()];
+    Arrays.fill(labels, Batch.IGNORED);
+    ClassificationSource source =
+        new ClassificationSource(
+            EncodedTexts.of(tokenizer, examples, maxLength).encodings(),
+            labels,
+            batchSize,
+            false,
+            0);
+    Batch batch = source.newBatch();
+    int channels = network.config().channels();
+    try (EvalStep step = new EvalStep(network, Limits.of(batch))) {
+      for (long b = 0; b < source.batchesPerEpoch(); b++) {
+        source.fill(b, batch);
+        float[] rows = step.hidden(batch);
+        for (int s = 0; s < batch.liveSequences; s++) {
+          int from = batch.cuSeqlens[s];
+          float[][] states = new float[batch.cuSeqlens[s + 1] - from][];
+          for (int t = 0; t < states.length; t++) {
+            int at = (from + t) * channels;
+            states[t] = Arrays.copyOfRange(rows, at, at + channels);
+          }
+          out.add(states);
+        }
+      }
+    }
+    return out;
+  }
+
+  @Override
+  public void close() {}
+}
