@@ -10,6 +10,7 @@ import dev.graft.io.TensorInfo;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
 import dev.graft.runtime.Tensor;
+import dev.graft.text.Tokenizer;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.function.Consumer;
@@ -38,6 +39,7 @@ public final class Trace implements AutoCloseable {
   public record StepResult(int step, double loss, double gradNorm) {}
 
   private final Device device;
+  private final Path source;
   private final Network network;
   private final Batch batch;
   private final int sequences;
@@ -50,6 +52,7 @@ public final class Trace implements AutoCloseable {
   public Trace(Device device, Path model, Path inputs, DType dtype) {
     this.device = device;
     ModelDirectory directory = ModelDirectory.resolve(model);
+    source = directory.path();
     Path configFile = directory.file(ModelDirectory.CONFIG);
     Task task = ModelConfig.taskOf(configFile, directory.readConfig());
     try (Safetensors in = Safetensors.open(inputs)) {
@@ -176,9 +179,14 @@ public final class Trace implements AutoCloseable {
     }
   }
 
-  /** The network, for saving it after {@link #train}. */
-  public Network network() {
-    return network;
+  /** Writes the model as it is now, with the tokenizer if it came with one. */
+  public void save(Path directory) {
+    network.save(directory);
+    if (Tokenizer.isIn(source)) {
+      try (Tokenizer tokenizer = Tokenizer.fromPretrained(source)) {
+        tokenizer.savePretrained(directory);
+      }
+    }
   }
 
   private float scale(int slot) {
@@ -239,23 +247,12 @@ public final class Trace implements AutoCloseable {
     }
   }
 
-  /** Sets all gradients to 0, as {@link #train} expects them. */
-  public void clearGradients() {
-    network.parameters().clearGradients();
-  }
-
   private void write(SafetensorsWriter writer, Outputs outputs) {
     long channels = network.config().channels();
     for (int i = 0; i < outputs.hidden.size(); i++) {
-      writer.floats(
-          "hidden_states." + i,
-          spread(outputs.hidden.get(i), channels),
-          sequences,
-          columns,
-          channels);
+      spread(writer, "hidden_states." + i, outputs.hidden.get(i), channels);
     }
-    writer.floats(
-        "last_hidden_state", spread(outputs.last, channels), sequences, columns, channels);
+    spread(writer, "last_hidden_state", outputs.last, channels);
     if (outputs.pooled != null) {
       writer.floats(
           "pooler_output",
@@ -265,13 +262,11 @@ public final class Trace implements AutoCloseable {
     }
     boolean pretraining = network.task() == Task.PRETRAINING;
     if (outputs.logits != null) {
-      long vocabulary = network.config().vocabSize();
-      writer.floats(
+      spread(
+          writer,
           pretraining ? "prediction_logits" : "logits",
-          spread(outputs.logits, vocabulary),
-          sequences,
-          columns,
-          vocabulary);
+          outputs.logits,
+          network.config().vocabSize());
     }
     if (outputs.sequenceLogits != null) {
       long classes = outputs.sequenceLogits.size(1);
@@ -283,15 +278,33 @@ public final class Trace implements AutoCloseable {
     }
   }
 
-  /** Packed rows back to [B, T, width]; masked cells are 0. */
-  private float[] spread(Tensor packed, long width) {
-    int w = Math.toIntExact(width);
-    float[] out = new float[Math.multiplyExact(Math.multiplyExact(sequences, columns), w)];
+  /**
+   * Packed rows back to [B, T, width], masked cells 0; read while the file is written, for logits
+   * may be larger than the heap.
+   */
+  private void spread(SafetensorsWriter writer, String name, Tensor packed, long width) {
+    int[] rows = new int[sequences * columns];
+    Arrays.fill(rows, -1);
     for (int row = 0; row < cells.length; row++) {
-      float[] values = packed.floats(row * packed.size(-1), w);
-      System.arraycopy(values, 0, out, cells[row] * w, w);
+      rows[cells[row]] = row;
     }
-    return out;
+    writer.floats(
+        name,
+        (first, to) -> {
+          for (int done = 0; done < to.length; ) {
+            long row = rows[(int) ((first + done) / width)];
+            long column = (first + done) % width;
+            int part = (int) Math.min(to.length - done, width - column);
+            if (row >= 0) {
+              float[] values = packed.floats(row * packed.size(-1) + column, part);
+              System.arraycopy(values, 0, to, done, part);
+            }
+            done += part;
+          }
+        },
+        sequences,
+        columns,
+        width);
   }
 
   /**
@@ -304,6 +317,7 @@ public final class Trace implements AutoCloseable {
     if (!hasLoss()) {
       throw new InvalidInputException("training steps need labels among the inputs");
     }
+    network.parameters().clearGradients(); // a pass before may have left its own
     try (TrainStep step = new TrainStep(network, Limits.of(batch), options, false);
         EvalStep eval = new EvalStep(network, Limits.of(batch))) {
       for (int i = 1; i <= count; i++) {

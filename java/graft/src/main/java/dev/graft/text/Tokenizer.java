@@ -5,6 +5,7 @@ import dev.graft.io.ModelDirectory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.Stream;
 
 /** Text to token ids and back. */
 public interface Tokenizer extends AutoCloseable {
@@ -67,6 +68,12 @@ public interface Tokenizer extends AutoCloseable {
 
   @Override
   void close();
+
+  /** Whether a directory holds files {@link #fromPretrained} reads. */
+  static boolean isIn(Path directory) {
+    return Stream.of("tokenizer.json", "vocab.txt", "vocab.json", "encoder.json")
+        .anyMatch(name -> Files.exists(directory.resolve(name)));
+  }
 
   /**
    * Reads {@code tokenizer.json}, or GPT-2's {@code vocab.json} and {@code merges.txt} (also {@code
