@@ -16,8 +16,8 @@ final class Inputs {
   }
 
   /**
-   * Prints the answer to a line; at once where whoever writes the lines may be waiting for it,
-   * else in large blocks.
+   * Prints the answer to a line; at once where whoever writes the lines may be waiting for it, else
+   * in large blocks.
    */
   static void answer(PrintWriter out, LineReader lines, CharSequence text) {
     out.append(text).append('\n');

@@ -38,7 +38,9 @@ final class Machine {
             / GIB);
   }
 
-  /** What processes may still take, the file cache counted as free; empty if the system is silent. */
+  /**
+   * What processes may still take, the file cache counted as free; empty if the system is silent.
+   */
   static Optional<Double> freeMemoryGib() {
     return field(Path.of("/proc/meminfo"), "MemAvailable")
         .map(text -> rounded(Long.parseLong(text.split(" ")[0]) * 1024 / GIB));

@@ -26,8 +26,8 @@ import picocli.CommandLine.Option;
     },
     footer = {
       "Examples:",
-      "  graft trace --model DIR --inputs in.safetensors --outputs out.safetensors --gradients",
-      "  graft trace --model DIR --inputs in.safetensors --steps 10 --decay all --save NEWDIR"
+      "  graft trace --model DIR --inputs in.safetensors --outputs out.safetensors",
+      "  graft trace --model DIR --inputs in.safetensors --steps 10 --save NEWDIR"
     })
 final class TraceCommand extends GraftCommand {
   @Option(names = "--model", paramLabel = "DIR", required = true, description = "Model directory.")
@@ -72,6 +72,7 @@ final class TraceCommand extends GraftCommand {
   @Option(
       names = "--betas",
       paramLabel = "A,B",
+      hideParamSyntax = true,
       split = ",",
       description = "Adam's betas (default: 0.9,0.999).",
       defaultValue = "0.9,0.999")
@@ -146,8 +147,7 @@ final class TraceCommand extends GraftCommand {
         trace.run(outputs, gradients);
       }
       if (steps > 0) {
-        double last =
-            trace.train(steps, lr, options, step -> out().println(Trace.json(step)));
+        double last = trace.train(steps, lr, options, step -> out().println(Trace.json(step)));
         out().println(Trace.json(last));
       }
       if (save != null) {
