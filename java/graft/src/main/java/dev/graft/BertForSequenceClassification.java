@@ -4,7 +4,6 @@ import dev.graft.apply.Prediction;
 import dev.graft.data.ClassificationSource;
 import dev.graft.data.EncodedTexts;
 import dev.graft.data.LabelSet;
-import dev.graft.data.LabelledExample;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.ModelDirectory;
 import dev.graft.model.BertConfig;
@@ -21,6 +20,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -68,10 +68,8 @@ public final class BertForSequenceClassification extends PreTrainedModel {
    */
   public static BertForSequenceClassification fromPretrained(Path directory, ModelOptions options) {
     Path path = ModelDirectory.resolve(directory).path();
-    Path file = path.resolve(ModelDirectory.CONFIG);
-    Task task = ModelConfig.taskOf(file, new ModelDirectory(path).readConfig());
-    Task kept = task == Task.SEQUENCE_CLASSIFICATION ? task : Task.BASE;
-    return read(path, options, kept);
+    boolean classifier = taskOf(path) == Task.SEQUENCE_CLASSIFICATION;
+    return read(path, options, classifier ? Task.SEQUENCE_CLASSIFICATION : Task.BASE);
   }
 
   /**
@@ -161,26 +159,25 @@ public final class BertForSequenceClassification extends PreTrainedModel {
   public FitResult fit(Dataset train, Dataset validation, TrainingOptions options) {
     try (Gate.Use use = gate().write("fit")) {
       LabelSet classes = hasClasses() ? new LabelSet(labels()) : train.labels();
-      int[] trainLabels = ids(train, classes);
-      int[] validLabels = validation == null ? null : ids(validation, classes);
-      EncodedTexts trainTexts = encode(train);
-      EncodedTexts validTexts = validation == null ? null : encode(validation);
+      Encoded trained = encode(train, classes);
+      Encoded judged = validation == null ? null : encode(validation, classes);
       ClassificationSource source =
           new ClassificationSource(
-              trainTexts.encodings(), trainLabels, options.batchSize(), true, options.seed());
+              trained.texts().encodings(),
+              trained.labels(),
+              options.batchSize(),
+              true,
+              options.seed());
       become(
           config().withLabels(classes.names()),
           Task.SEQUENCE_CLASSIFICATION,
           options.dtype(),
           options.seed());
-      try (Evaluator evaluator =
-          validTexts == null
-              ? null
-              : new ClassificationEvaluator(
-                  validTexts.encodings(), validLabels, Predictor.BATCH_SIZE)) {
+      try (Evaluator evaluator = judged == null ? null : judged.evaluator()) {
         TrainingResult result =
             new Trainer(network(), source, tokenizer()::savePretrained, evaluator, options).run();
-        long truncated = trainTexts.truncated() + (validTexts == null ? 0 : validTexts.truncated());
+        long truncated =
+            trained.texts().truncated() + (judged == null ? 0 : judged.texts().truncated());
         return new FitResult(result, truncated, classes.names());
       } finally {
         network().disableTraining();
@@ -188,25 +185,32 @@ public final class BertForSequenceClassification extends PreTrainedModel {
     }
   }
 
-  private static int[] ids(Dataset data, LabelSet classes) {
-    return data.examples().stream()
-        .map(LabelledExample::label)
-        .mapToInt(label -> classes.id(label, data.name()))
-        .toArray();
+  /** A set in tokens and the class ids of its texts. */
+  private record Encoded(EncodedTexts texts, int[] labels) {
+    Evaluator evaluator() {
+      return new ClassificationEvaluator(texts.encodings(), labels, Predictor.BATCH_SIZE);
+    }
   }
 
-  private EncodedTexts encode(Dataset data) {
-    EncodedTexts encoded = EncodedTexts.of(tokenizer(), data.examples(), maxLength());
+  private Encoded encode(Dataset data, LabelSet classes) {
+    EncodedTexts.Builder texts = new EncodedTexts.Builder(tokenizer(), maxLength());
+    IntStream.Builder ids = IntStream.builder();
+    data.forEach(
+        example -> {
+          ids.add(classes.id(example.label(), data.name()));
+          texts.add(example);
+        });
+    EncodedTexts encoded = texts.build();
     if (encoded.truncated() > 0) {
       LOG.warn(
           "{}: {} of {} texts are longer than {} tokens (the longest has {}) and were cut",
           data.name(),
           encoded.truncated(),
-          data.size(),
+          encoded.encodings().size(),
           maxLength(),
           encoded.longest());
     }
-    return encoded;
+    return new Encoded(encoded, ids.build().toArray());
   }
 
   /**
@@ -218,13 +222,11 @@ public final class BertForSequenceClassification extends PreTrainedModel {
   public Map<String, Double> evaluate(Dataset data) {
     try (Gate.Use use = gate().read("evaluate")) {
       requireClasses();
-      int[] labels = ids(data, new LabelSet(labels()));
-      EncodedTexts texts = encode(data);
+      Encoded encoded = encode(data, new LabelSet(labels()));
       synchronized (network().device()) {
-        try (Evaluator evaluator =
-            new ClassificationEvaluator(texts.encodings(), labels, Predictor.BATCH_SIZE)) {
+        try (Evaluator evaluator = encoded.evaluator()) {
           Map<String, Double> metrics = new LinkedHashMap<>(evaluator.evaluate(network()));
-          metrics.put("truncated", (double) texts.truncated());
+          metrics.put("truncated", (double) encoded.texts().truncated());
           return metrics;
         }
       }

@@ -5,6 +5,7 @@ import dev.graft.data.LabelSet;
 import dev.graft.data.LabelledData;
 import dev.graft.data.LabelledExample;
 import dev.graft.io.InvalidInputException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -12,9 +13,11 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.function.Consumer;
 
 /**
- * Texts with labels, from memory or from CSV, TSV or JSON Lines files.
+ * Texts with labels, from memory or from CSV, TSV or JSON Lines files. A streamed set is read anew
+ * each time it is used, one example in memory at a time.
  *
  * <pre>
  *   Dataset.fromFile("train.csv")                                      // columns text and label
@@ -25,13 +28,21 @@ import java.util.Random;
 public final class Dataset {
   private final String name;
   private final List<LabelledExample> examples;
+  private final Path file;
+  private final Columns columns;
+
+  private Dataset(String name, List<LabelledExample> examples, Path file, Columns columns) {
+    this.name = name;
+    this.examples = examples;
+    this.file = file;
+    this.columns = columns;
+  }
 
   private Dataset(String name, List<LabelledExample> examples) {
+    this(name, List.copyOf(examples), null, null);
     if (examples.isEmpty()) {
       throw new InvalidInputException(name + ": there are no examples in it");
     }
-    this.name = name;
-    this.examples = List.copyOf(examples);
   }
 
   /** Examples in memory. */
@@ -71,17 +82,36 @@ public final class Dataset {
     return new Dataset(file.toString(), LabelledData.read(file, columns));
   }
 
+  /** A file that may be larger than memory; it is read when it is used. */
+  public static Dataset streamed(Path file, Columns columns) {
+    if (!Files.isRegularFile(file)) {
+      throw InvalidInputException.of(file, "no such file");
+    }
+    return new Dataset(file.toString(), null, file, columns);
+  }
+
   /** What messages call it: its file. */
   public String name() {
     return name;
   }
 
-  public int size() {
-    return examples.size();
+  /** Hands on each example, in order. */
+  public void forEach(Consumer<LabelledExample> sink) {
+    if (examples != null) {
+      examples.forEach(sink);
+    } else {
+      LabelledData.forEach(file, columns, sink);
+    }
   }
 
+  /** How many examples; a streamed set is read to count them. */
+  public int size() {
+    return examples().size();
+  }
+
+  /** All examples; a streamed set is read into memory. */
   public List<LabelledExample> examples() {
-    return examples;
+    return examples != null ? examples : LabelledData.read(file, columns);
   }
 
   /**
@@ -90,7 +120,7 @@ public final class Dataset {
    * @throws InvalidInputException if an example has no label, or all have the same
    */
   public LabelSet labels() {
-    return LabelSet.of(examples, name);
+    return LabelSet.of(this::forEach, name);
   }
 
   /** The first and second part of a split. */
@@ -107,7 +137,7 @@ public final class Dataset {
           "validationShare: expected (0, 1), got " + validationShare);
     }
     Map<String, List<LabelledExample>> byLabel = new LinkedHashMap<>();
-    for (LabelledExample example : examples) {
+    for (LabelledExample example : examples()) {
       byLabel.computeIfAbsent(String.valueOf(example.label()), k -> new ArrayList<>()).add(example);
     }
     Random random = new Random(seed);
@@ -126,6 +156,6 @@ public final class Dataset {
 
   /** The first examples of it. */
   public Dataset head(int count) {
-    return new Dataset(name, examples.subList(0, Math.min(count, examples.size())));
+    return new Dataset(name, examples().stream().limit(count).toList());
   }
 }

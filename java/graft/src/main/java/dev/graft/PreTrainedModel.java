@@ -1,6 +1,7 @@
 package dev.graft;
 
 import dev.graft.io.InvalidInputException;
+import dev.graft.io.ModelDirectory;
 import dev.graft.model.ModelConfig;
 import dev.graft.model.Network;
 import dev.graft.model.Task;
@@ -117,6 +118,12 @@ public abstract sealed class PreTrainedModel implements AutoCloseable
       network = old.derive(config, task, dtype, seed);
       old.close();
     }
+  }
+
+  /** What a model directory was written for, by its {@code config.json}. */
+  public static Task taskOf(Path directory) {
+    ModelDirectory model = ModelDirectory.resolve(directory);
+    return ModelConfig.taskOf(model.file(ModelDirectory.CONFIG), model.readConfig());
   }
 
   /** The model's tokenizer; it is closed with the model if the model was read from a directory. */

@@ -24,10 +24,27 @@ public record EncodedTexts(List<Encoding> encodings, BitSet cut, int longest) {
    *     their longer part
    */
   public static EncodedTexts of(Tokenizer tokenizer, List<LabelledExample> texts, int maxLength) {
-    List<Encoding> encodings = new ArrayList<>(texts.size());
-    BitSet cut = new BitSet();
-    int longest = 0;
-    for (LabelledExample text : texts) {
+    Builder builder = new Builder(tokenizer, maxLength);
+    texts.forEach(builder::add);
+    return builder.build();
+  }
+
+  /** Takes one text after the other, so that they need not be in memory together. */
+  public static final class Builder {
+    private final Tokenizer tokenizer;
+    private final int maxLength;
+    private final List<Encoding> encodings = new ArrayList<>();
+    private final BitSet cut = new BitSet();
+    private int longest;
+
+    /** See {@link EncodedTexts#of}. */
+    public Builder(Tokenizer tokenizer, int maxLength) {
+      this.tokenizer = tokenizer;
+      this.maxLength = maxLength;
+    }
+
+    /** Encodes a text; its label is not looked at. */
+    public void add(LabelledExample text) {
       Encoding whole = tokenizer.encode(text.text(), text.secondText(), true);
       longest = Math.max(longest, whole.length());
       cut.set(encodings.size(), whole.length() > maxLength);
@@ -37,7 +54,10 @@ public record EncodedTexts(List<Encoding> encodings, BitSet cut, int longest) {
         throw new InvalidInputException("texts cannot be cut to the model: " + e.getMessage(), e);
       }
     }
-    return new EncodedTexts(encodings, cut, longest);
+
+    public EncodedTexts build() {
+      return new EncodedTexts(List.copyOf(encodings), cut, longest);
+    }
   }
 
   /** How many were cut. */

@@ -5,6 +5,8 @@ import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeSet;
+import java.util.function.Consumer;
 
 /** Names of classes and their ids. */
 public final class LabelSet {
@@ -23,14 +25,25 @@ public final class LabelSet {
 
   /** The classes of a set, sorted: by number if they all are numbers, else by name. */
   public static LabelSet of(Iterable<LabelledExample> examples, String source) {
-    java.util.TreeSet<String> names = new java.util.TreeSet<>();
-    for (LabelledExample example : examples) {
-      if (example.label() == null || example.label().isEmpty()) {
-        throw new InvalidInputException(
-            source + ": an example has no label: " + shorten(example.text()));
-      }
-      names.add(example.label());
-    }
+    return of(examples::forEach, source);
+  }
+
+  /**
+   * The classes of a set that is read once, sorted: by number if they all are numbers, else by
+   * name.
+   *
+   * @param examples hands every example to the consumer it gets
+   */
+  public static LabelSet of(Consumer<Consumer<LabelledExample>> examples, String source) {
+    TreeSet<String> names = new TreeSet<>();
+    examples.accept(
+        example -> {
+          if (example.label() == null || example.label().isEmpty()) {
+            throw new InvalidInputException(
+                source + ": an example has no label: " + shorten(example.text()));
+          }
+          names.add(example.label());
+        });
     if (names.size() < 2) {
       throw new InvalidInputException(source + ": expected at least two classes, got " + names);
     }

@@ -13,10 +13,11 @@ import java.util.Locale;
  * Options as a run's files keep them: every value by its name, but not the run directory, whether
  * it is resumed, and the callbacks.
  */
-final class OptionsJson {
+public final class OptionsJson {
   private OptionsJson() {}
 
-  static void write(TrainingOptions options, ObjectNode to) {
+  /** Puts every value but the caller's. */
+  public static void write(TrainingOptions options, ObjectNode to) {
     for (RecordComponent component : TrainingOptions.class.getRecordComponents()) {
       if (isCallers(component.getName())) {
         continue;
@@ -45,8 +46,10 @@ final class OptionsJson {
    * The options as they were written; the run directory and callbacks are the caller's.
    *
    * @param file named in messages
+   * @param others its run directory, {@code resume} and callbacks are taken
+   * @throws InvalidInputException naming the option that is missing or wrong
    */
-  static TrainingOptions read(Path file, JsonNode from, TrainingOptions others) {
+  public static TrainingOptions read(Path file, JsonNode from, TrainingOptions others) {
     RecordComponent[] components = TrainingOptions.class.getRecordComponents();
     Class<?>[] types = new Class<?>[components.length];
     Object[] values = new Object[components.length];

@@ -1,0 +1,164 @@
+package dev.graft;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.graft.data.Columns;
+import dev.graft.io.AtomicFiles;
+import dev.graft.io.InvalidInputException;
+import dev.graft.io.Json;
+import dev.graft.train.CancellationToken;
+import dev.graft.train.OptionsJson;
+import dev.graft.train.RunDirectory;
+import dev.graft.train.TrainingListener;
+import dev.graft.train.TrainingOptions;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Objects;
+
+/**
+ * A run from a model directory and labelled files to a classifier in a run directory, kept there as
+ * {@code settings.json} so that {@link #resume} needs nothing but the directory.
+ *
+ * @param model the directory of a BERT
+ * @param newHead whether a classifier's own head is left behind and begun anew with the classes of
+ *     the data
+ * @param train labelled file
+ * @param validation labelled file; null for none
+ * @param columns of both
+ * @param maxLength longest text in tokens; 0: as many as the model has positions
+ * @param training its run directory is where everything goes, and must be given
+ * @param threads CPU threads; 0 for all
+ */
+public record FineTuning(
+    Path model,
+    boolean newHead,
+    Path train,
+    Path validation,
+    Columns columns,
+    int maxLength,
+    TrainingOptions training,
+    int threads) {
+  private static final String SETTINGS = "settings.json";
+  private static final int FORMAT = 1;
+
+  public FineTuning {
+    Objects.requireNonNull(model, "model");
+    Objects.requireNonNull(train, "train");
+    Objects.requireNonNull(columns, "columns");
+    if (training.runDirectory() == null) {
+      throw new IllegalArgumentException("fine-tuning: training: expected a runDirectory");
+    }
+  }
+
+  /**
+   * Starts the run; with {@code resume} in the options it goes on with the one that is there.
+   *
+   * @throws InvalidInputException in one line if a file or the run directory cannot be used
+   */
+  public FitResult run() {
+    Path directory = training.runDirectory();
+    if (training.resume()) {
+      return resume(directory, training.listener(), training.cancellation());
+    }
+    // Read before the run directory is touched: bad input leaves nothing behind.
+    Dataset trainData = Dataset.fromFile(train, columns);
+    Dataset validData = validation == null ? null : Dataset.fromFile(validation, columns);
+    try (BertForSequenceClassification classifier = load()) {
+      RunDirectory.open(directory, false).close();
+      AtomicFiles.write(directory.resolve(SETTINGS), Json.pretty(toJson()));
+      return classifier.fit(trainData, validData, training);
+    }
+  }
+
+  /**
+   * Goes on with a run from its newest complete checkpoint, by the settings it began with.
+   *
+   * @throws InvalidInputException if there is no run, or going on would not be exact (naming why)
+   */
+  public static FitResult resume(
+      Path directory, TrainingListener listener, CancellationToken cancellation) {
+    Path file = directory.resolve(SETTINGS);
+    if (!Files.isRegularFile(file)) {
+      throw InvalidInputException.of(
+          directory, "there is no fine-tuning run to resume (no " + SETTINGS + ")");
+    }
+    TrainingOptions others =
+        TrainingOptions.finetuning()
+            .runDirectory(directory)
+            .resume(Files.isRegularFile(directory.resolve("run.json")))
+            .listener(listener)
+            .cancellation(cancellation)
+            .build();
+    FineTuning settings = read(file, others);
+    try (BertForSequenceClassification classifier = settings.load()) {
+      return classifier.fit(
+          Dataset.fromFile(settings.train, settings.columns),
+          settings.validation == null
+              ? null
+              : Dataset.fromFile(settings.validation, settings.columns),
+          settings.training);
+    }
+  }
+
+  private BertForSequenceClassification load() {
+    ModelOptions options =
+        ModelOptions.defaults()
+            .withThreads(threads)
+            .withDType(training.dtype())
+            .withSeed(training.seed())
+            .withMaxLength(maxLength);
+    return newHead
+        ? BertForSequenceClassification.fromEncoder(model, List.of(), options)
+        : BertForSequenceClassification.fromPretrained(model, options);
+  }
+
+  private ObjectNode toJson() {
+    ObjectNode json = Json.object();
+    json.put("format", FORMAT)
+        .put("task", "sequence_classification")
+        .put("model", model.toAbsolutePath().toString())
+        .put("new_head", newHead)
+        .put("train", train.toAbsolutePath().toString());
+    if (validation != null) {
+      json.put("validation", validation.toAbsolutePath().toString());
+    }
+    json.putObject("columns")
+        .put("text", columns.text())
+        .put("second_text", columns.secondText())
+        .put("label", columns.label())
+        .put("header", columns.header());
+    json.put("max_length", maxLength).put("threads", threads);
+    OptionsJson.write(training, json.putObject("training"));
+    return json;
+  }
+
+  private static FineTuning read(Path file, TrainingOptions others) {
+    ObjectNode json = Json.readObject(file);
+    if (json.path("format").asInt(-1) != FORMAT
+        || !json.path("task").asText().equals("sequence_classification")) {
+      throw InvalidInputException.of(file, "is not that of a fine-tuning run");
+    }
+    JsonNode c = json.path("columns");
+    return new FineTuning(
+        Path.of(text(file, json, "model")),
+        json.path("new_head").asBoolean(),
+        Path.of(text(file, json, "train")),
+        json.has("validation") ? Path.of(text(file, json, "validation")) : null,
+        new Columns(
+            c.path("text").textValue(),
+            c.path("second_text").textValue(),
+            c.path("label").textValue(),
+            c.path("header").asBoolean(true)),
+        json.path("max_length").asInt(),
+        OptionsJson.read(file, json.path("training"), others),
+        json.path("threads").asInt());
+  }
+
+  private static String text(Path file, ObjectNode json, String name) {
+    if (!json.path(name).isTextual()) {
+      throw InvalidInputException.of(file, name + ": expected a text, got " + json.path(name));
+    }
+    return json.get(name).asText();
+  }
+}

@@ -1,0 +1,194 @@
+package dev.graft;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.graft.apply.Prediction;
+import dev.graft.io.InvalidInputException;
+import dev.graft.runtime.DType;
+import dev.graft.train.StepEvent;
+import dev.graft.train.TrainingListener;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Threads, fits and closing, shown on a classifier. */
+class ModelLifecycleTest {
+  @TempDir Path folder;
+  private BertTokenizer tokenizer;
+
+  @BeforeEach
+  void tokenizer() {
+    tokenizer = Fixtures.bertTokenizer(folder);
+  }
+
+  @AfterEach
+  void close() {
+    tokenizer.close();
+  }
+
+  private BertForSequenceClassification model() {
+    return BertForSequenceClassification.create(
+        Fixtures.bert(), tokenizer, ModelOptions.defaults());
+  }
+
+  /** Oracle: one thread. Tolerance: none, for each uses one CPU thread. */
+  @Test
+  void predictorsInThreads_answerAsOneDoes() throws Exception {
+    Dataset test = Fixtures.reviews(40, 3);
+    try (BertForSequenceClassification model = model()) {
+      model.fit(Fixtures.reviews(64, 1), null, Fixtures.options(8).build());
+      List<Prediction> want;
+      try (Predictor one = model.predictor(1)) {
+        want = one.predict(test);
+      }
+      ExecutorService pool = Executors.newFixedThreadPool(4);
+      try {
+        List<Future<List<List<Prediction>>>> answers = new ArrayList<>();
+        for (int t = 0; t < 4; t++) {
+          answers.add(
+              pool.submit(
+                  () -> {
+                    List<List<Prediction>> got = new ArrayList<>();
+                    try (Predictor mine = model.predictor(1)) {
+                      for (int i = 0; i < 10; i++) {
+                        got.add(mine.predict(test));
+                      }
+                    }
+                    return got;
+                  }));
+        }
+        for (Future<List<List<Prediction>>> answer : answers) {
+          assertThat(answer.get()).hasSize(10).allSatisfy(got -> assertThat(got).isEqualTo(want));
+        }
+      } finally {
+        pool.shutdown();
+      }
+    }
+  }
+
+  @Test
+  void predictor_followsAFit() {
+    Dataset test = Fixtures.reviews(20, 3);
+    try (BertForSequenceClassification model = model();
+        Predictor predictor = model.predictor()) {
+      model.fit(Fixtures.reviews(64, 1), null, Fixtures.options(4).build());
+      List<Prediction> first = predictor.predict(test);
+      model.fit(Fixtures.reviews(64, 1), null, Fixtures.options(4).build());
+      assertThat(predictor.predict(test)).isNotEqualTo(first).isEqualTo(model.predict(test));
+      // Another dtype is another network in memory.
+      model.fit(Fixtures.reviews(64, 1), null, Fixtures.options(4).dtype(DType.BFLOAT16).build());
+      assertThat(predictor.predict(test)).isEqualTo(model.predict(test));
+    }
+  }
+
+  @Test
+  void useDuringAFit_isRefusedByName() throws Exception {
+    List<Throwable> refused = new ArrayList<>();
+    try (BertForSequenceClassification model =
+            BertForSequenceClassification.create(
+                Fixtures.bert().withLabels(List.of("negative", "positive")),
+                tokenizer,
+                ModelOptions.defaults());
+        Predictor predictor = model.predictor()) {
+      TrainingListener listener =
+          new TrainingListener() {
+            @Override
+            public void onStep(StepEvent event) {
+              for (Runnable use :
+                  List.<Runnable>of(
+                      () -> predictor.predict("a film"),
+                      () -> model.evaluate(Fixtures.reviews(4, 1)),
+                      () -> model.fit(Fixtures.reviews(4, 1), null),
+                      () -> model.savePretrained(folder.resolve("no")))) {
+                try {
+                  use.run();
+                } catch (IllegalStateException e) {
+                  refused.add(e);
+                }
+              }
+            }
+          };
+      model.fit(Fixtures.reviews(16, 1), null, Fixtures.options(1).listener(listener).build());
+      assertThat(refused)
+          .hasSize(4)
+          .allSatisfy(e -> assertThat(e).hasMessageContaining("BertForSequenceClassification"));
+      assertThat(refused.get(0)).hasMessageContaining("predict").hasMessageContaining("fit");
+      assertThat(refused.get(2)).hasMessageContaining("fit is running");
+      assertThat(model.predict("a film").classes()).hasSize(2);
+    }
+    assertThat(Files.exists(folder.resolve("no"))).isFalse();
+  }
+
+  @Test
+  void useAfterClose_saysSo() {
+    BertForSequenceClassification model = model();
+    model.fit(Fixtures.reviews(16, 1), null, Fixtures.options(1).build());
+    Predictor predictor = model.predictor();
+    predictor.predict("a film");
+    Predictor closed = model.predictor();
+    closed.close();
+    closed.close();
+    assertThatThrownBy(() -> closed.predict("a film"))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessageContaining("Predictor was used after it was closed")
+        .hasCauseInstanceOf(Throwable.class);
+    model.close();
+    model.close();
+    for (Runnable use :
+        List.<Runnable>of(
+            () -> model.predict("a film"),
+            () -> predictor.predict("a film"),
+            () -> model.fit(Fixtures.reviews(16, 1), null),
+            () -> model.evaluate(Fixtures.reviews(16, 1)),
+            () -> model.savePretrained(folder.resolve("no")))) {
+      assertThatThrownBy(use::run)
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessageContaining("used after it was closed");
+    }
+    predictor.close();
+  }
+
+  /** Closed in the middle of a fit, the model is freed when the fit ends, and not before. */
+  @Test
+  void closeDuringAFit_takesEffectAtItsEnd() {
+    BertForSequenceClassification model = model();
+    TrainingListener listener =
+        new TrainingListener() {
+          @Override
+          public void onStep(StepEvent event) {
+            model.close();
+          }
+        };
+    FitResult result =
+        model.fit(
+            Fixtures.reviews(16, 1),
+            Fixtures.reviews(8, 2),
+            Fixtures.options(4).logEvery(1).listener(listener).build());
+    assertThat(result.training().steps()).isEqualTo(4);
+    assertThat(result.validation()).containsKey("accuracy");
+    assertThatThrownBy(() -> model.predict("a film")).hasMessageContaining("closed");
+  }
+
+  @Test
+  void hubName_saysWhatToDo() {
+    assertThatThrownBy(() -> BertForSequenceClassification.fromPretrained("bert-base-uncased"))
+        .isInstanceOf(InvalidInputException.class)
+        .hasMessageContaining("bert-base-uncased")
+        .hasMessageContaining("does not download")
+        .hasMessageContaining("give its path")
+        .message()
+        .hasLineCount(1);
+    assertThatThrownBy(() -> BertTokenizer.fromPretrained("google-bert/bert-base-cased"))
+        .isInstanceOf(InvalidInputException.class)
+        .hasMessageContaining("does not download");
+  }
+}
