@@ -22,7 +22,7 @@
 //   T shuffle_down(T x, int delta, ...)          lanes beyond 31 keep their own x
 //   T shuffle_up(T x, int delta, ...)            lanes below 0 keep their own x
 //   T shuffle(T x, int source_lane, ...)
-//   uint32_t ballot(bool, ...);  bool warp_any(bool, ...), warp_all(bool, ...)
+//   uint32_t warp_ballot(bool, ...);  bool warp_any(bool, ...), warp_all(bool, ...)
 //
 // Tensor cores, whole warp. g = lane / 4, t = lane % 4; b16 pairs are packed low half first.
 //   ldmatrix_x1/_x2/_x4(uint32_t (&r)[n], const void* row)  n 8x8 matrices of b16 from shared memory.
@@ -62,7 +62,7 @@
 //   uint16_t bf16_of(float)                  nearest, ties to even
 //   uint32_t bf16x2_of(float low, float high)
 //   float float_of_bf16(uint16_t), float_of_low(uint32_t), float_of_high(uint32_t)
-//   float fma(a, b, c)                       one rounding; also of double
+//   float fma_rn(a, b, c)                    one rounding; also of double
 //   float exp2_approx, log2_approx, rsqrt_approx, rcp_approx        1 to 2 ulp, denormals are zero
 //   float sqrt_exact, double sqrt_exact      correctly rounded, as are + - * /
 //   uint32_t mul_hi(uint32_t, uint32_t)

@@ -68,7 +68,7 @@ template <typename T>
 GRAFT_DEVICE T shuffle(T x, int source_lane, uint32_t mask = all_lanes) {
   return __shfl_sync(mask, x, source_lane);
 }
-GRAFT_DEVICE uint32_t ballot(bool x, uint32_t mask = all_lanes) { return __ballot_sync(mask, x); }
+GRAFT_DEVICE uint32_t warp_ballot(bool x, uint32_t mask = all_lanes) { return __ballot_sync(mask, x); }
 GRAFT_DEVICE bool warp_any(bool x, uint32_t mask = all_lanes) { return __any_sync(mask, x) != 0; }
 GRAFT_DEVICE bool warp_all(bool x, uint32_t mask = all_lanes) { return __all_sync(mask, x) != 0; }
 
@@ -189,8 +189,8 @@ GRAFT_DEVICE uint32_t bf16x2_of(float low, float high) {
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
   return bits;
 }
-GRAFT_DEVICE float fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
-GRAFT_DEVICE double fma(double a, double b, double c) { return __fma_rn(a, b, c); }
+GRAFT_DEVICE float fma_rn(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+GRAFT_DEVICE double fma_rn(double a, double b, double c) { return __fma_rn(a, b, c); }
 GRAFT_DEVICE float exp2_approx(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));

@@ -120,14 +120,14 @@ GRAFT_DEVICE T shuffle(T x, int source_lane, uint32_t mask = all_lanes,
   return detail::take("shuffle", x, source_lane & 31, mask, at);
 }
 
-GRAFT_DEVICE uint32_t ballot(bool x, uint32_t mask = all_lanes,
+GRAFT_DEVICE uint32_t warp_ballot(bool x, uint32_t mask = all_lanes,
                              const location& at = location::current()) {
   struct vote {
     bool given;
     uint32_t all;
   } own{x, 0};
   emulation::meet_warp(
-      "ballot", mask, &own,
+      "warp_ballot", mask, &own,
       [](void* const* arguments, uint32_t lanes, const location&) {
         uint32_t word = 0;
         for (int lane = 0; lane < warp_size; ++lane)
@@ -141,11 +141,11 @@ GRAFT_DEVICE uint32_t ballot(bool x, uint32_t mask = all_lanes,
 }
 GRAFT_DEVICE bool warp_any(bool x, uint32_t mask = all_lanes,
                            const location& at = location::current()) {
-  return ballot(x, mask, at) != 0;
+  return warp_ballot(x, mask, at) != 0;
 }
 GRAFT_DEVICE bool warp_all(bool x, uint32_t mask = all_lanes,
                            const location& at = location::current()) {
-  return ballot(x, mask, at) == mask;
+  return warp_ballot(x, mask, at) == mask;
 }
 
 // ---- numbers
@@ -163,8 +163,8 @@ GRAFT_DEVICE uint32_t bf16x2_of(float low, float high) {
 GRAFT_DEVICE float float_of_bf16(uint16_t bits) { return float_from_bits(uint32_t{bits} << 16); }
 GRAFT_DEVICE float float_of_low(uint32_t pair) { return float_from_bits(pair << 16); }
 GRAFT_DEVICE float float_of_high(uint32_t pair) { return float_from_bits(pair & 0xFFFF0000u); }
-GRAFT_DEVICE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-GRAFT_DEVICE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+GRAFT_DEVICE float fma_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+GRAFT_DEVICE double fma_rn(double a, double b, double c) { return __builtin_fma(a, b, c); }
 
 namespace detail {
 // .ftz: denormals are zero on the way in and out.
