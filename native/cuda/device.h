@@ -10,11 +10,12 @@
 //   cudaError_t launch(kernel, {grid, threads, shared_bytes, stream}, arguments...)
 //   T* shared_memory<T>()        the block's dynamic shared memory, aligned to 128 bytes. It is the only
 //                                kind: lay out a struct. It holds NaN at the block's start (emulation).
-//   GRAFT_UNROLL                 before a loop: unroll it
+//   GRAFT_UNROLL, GRAFT_NO_UNROLL   before a loop
 //   int lane_id(), warp_id()
 //
 // Meeting points. All lanes of `mask` must come to the same call; a block barrier wants every thread.
 //   sync_threads()                               __syncthreads
+//   bool sync_threads_or(bool)                   __syncthreads_or
 //   barrier_sync(id, threads)                    bar.sync; id 1..15, threads a multiple of 32
 //   barrier_arrive(id, threads)                  bar.arrive: counts, does not wait
 //   sync_warp(mask = all_lanes)
@@ -64,6 +65,8 @@
 //   float float_of_bf16(uint16_t), float_of_low(uint32_t), float_of_high(uint32_t)
 //   float fma_rn(a, b, c)                    one rounding; also of double
 //   float exp2_approx, log2_approx, rsqrt_approx, rcp_approx        1 to 2 ulp, denormals are zero
+//   float natural_log(float)                 1 ulp, denormals included
+//   float maximum(float, float)              the other where one is NaN
 //   float sqrt_exact, double sqrt_exact      correctly rounded, as are + - * /
 //   uint32_t mul_hi(uint32_t, uint32_t)
 //   float float_from_bits(uint32_t), uint32_t bits_from_float(float)

@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #define GRAFT_UNROLL _Pragma("unroll")
+#define GRAFT_NO_UNROLL _Pragma("unroll 1")
 
 namespace graft::cuda {
 
@@ -44,6 +45,7 @@ GRAFT_DEVICE int warp_id() { return static_cast<int>(threadIdx.x) / warp_size; }
 // ---- meeting points
 
 GRAFT_DEVICE void sync_threads() { __syncthreads(); }
+GRAFT_DEVICE bool sync_threads_or(bool x) { return __syncthreads_or(x) != 0; }
 GRAFT_DEVICE void barrier_sync(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
@@ -211,6 +213,8 @@ GRAFT_DEVICE float rcp_approx(float x) {
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
+GRAFT_DEVICE float natural_log(float x) { return ::logf(x); }
+GRAFT_DEVICE float maximum(float a, float b) { return ::fmaxf(a, b); }
 GRAFT_DEVICE float sqrt_exact(float x) { return __fsqrt_rn(x); }
 GRAFT_DEVICE double sqrt_exact(double x) { return __dsqrt_rn(x); }
 GRAFT_DEVICE uint32_t mul_hi(uint32_t a, uint32_t b) { return __umulhi(a, b); }

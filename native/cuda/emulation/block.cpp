@@ -46,6 +46,8 @@ struct barrier {
   int expected;  // 0: nobody has come
   location at;
   std::vector<device_thread*> waiting;
+  bool vote = false;    // of those who have come
+  bool result = false;  // of the last meeting: read before the next one can end
 };
 
 struct scheduler {
@@ -209,6 +211,7 @@ void start_block() {
   }
   for (barrier& b : s->barriers) {
     b.arrived = b.expected = 0;
+    b.vote = false;
     b.waiting.clear();
   }
 }
@@ -277,7 +280,7 @@ void meet_warp(const char* what, uint32_t mask, void* argument, combination comb
   if ((random_word() & 7) == 0) go_to(next_thread(false));
 }
 
-void meet_block(const location& at) {
+bool meet_block(bool vote, const location& at) {
   device_thread& self = *current_thread;
   leave_meetings(self, "is in sync_threads", at);
   barrier& b = s->barriers[0];
@@ -288,15 +291,19 @@ void meet_block(const location& at) {
   else if (!same_place(b.at, at))
     fault(at, "divergence: thread %d is in this sync_threads, others wait in the one at %s",
           thread_number(self), place(b.at).c_str());
+  b.vote |= vote;
   if (++b.arrived < s->thread_count) {
     b.waiting.push_back(&self);
     wait("sync_threads", at);
-    return;
+    return b.result;
   }
   b.arrived = 0;
+  b.result = b.vote;
+  b.vote = false;
   for (device_thread* thread : b.waiting) wake(*thread);
   b.waiting.clear();
   go_to(next_thread(false));
+  return b.result;
 }
 
 void meet_barrier(int id, int threads, bool wait_for_it, const location& at) {

@@ -59,8 +59,8 @@ std::string run_grid(const launch_geometry& geometry, const std::function<void()
 using combination = void (*)(void* const* arguments, uint32_t mask, const location& at);
 void meet_warp(const char* what, uint32_t mask, void* argument, combination combine,
                const location& at);
-// Barrier 0 wants the whole block at one place; 1..15 count threads.
-void meet_block(const location& at);
+// Barrier 0 wants the whole block at one place; 1..15 count threads. True if any thread voted so.
+bool meet_block(bool vote, const location& at);
 void meet_barrier(int id, int threads, bool wait, const location& at);
 
 void issue_copy(const async_copy& copy, const location& at);

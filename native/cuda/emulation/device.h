@@ -17,6 +17,7 @@
 #define gridDim (::graft::emulation::current_geometry.grid)
 
 #define GRAFT_UNROLL
+#define GRAFT_NO_UNROLL
 #define GRAFT_DEVICE [[maybe_unused]] static inline
 
 namespace graft::cuda {
@@ -54,7 +55,10 @@ GRAFT_DEVICE int warp_id() { return static_cast<int>(threadIdx.x) / warp_size; }
 // ---- meeting points
 
 GRAFT_DEVICE void sync_threads(const location& at = location::current()) {
-  emulation::meet_block(at);
+  emulation::meet_block(false, at);
+}
+GRAFT_DEVICE bool sync_threads_or(bool x, const location& at = location::current()) {
+  return emulation::meet_block(x, at);
 }
 GRAFT_DEVICE void barrier_sync(int id, int threads, const location& at = location::current()) {
   emulation::meet_barrier(id, threads, true, at);
@@ -176,6 +180,8 @@ GRAFT_DEVICE float exp2_approx(float x) { return detail::flushed(std::exp2(detai
 GRAFT_DEVICE float log2_approx(float x) { return std::log2(detail::flushed(x)); }
 GRAFT_DEVICE float rsqrt_approx(float x) { return 1.0f / std::sqrt(detail::flushed(x)); }
 GRAFT_DEVICE float rcp_approx(float x) { return detail::flushed(1.0f / detail::flushed(x)); }
+GRAFT_DEVICE float natural_log(float x) { return std::log(x); }
+GRAFT_DEVICE float maximum(float a, float b) { return std::fmax(a, b); }
 GRAFT_DEVICE float sqrt_exact(float x) { return std::sqrt(x); }
 GRAFT_DEVICE double sqrt_exact(double x) { return std::sqrt(x); }
 GRAFT_DEVICE uint32_t mul_hi(uint32_t a, uint32_t b) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "../support.h"
@@ -64,6 +65,26 @@ TEST(Device, ShuffleAndBarrierSumABlock) {
   }
   cudaFree(in);
   cudaFree(out);
+}
+
+// Round r: only thread r % 97 votes, in every third round nobody.
+__global__ void block_votes(int* wrong) {
+  for (int r = 0; r < 60; ++r) {
+    const bool vote = r % 3 != 0 && static_cast<int>(threadIdx.x) == r % 97;
+    if (sync_threads_or(vote) != (r % 3 != 0)) wrong[threadIdx.x] = r + 1;
+  }
+}
+
+TEST(Device, BarrierTellsEveryThreadOfOneVote) {
+  constexpr int threads = 128;
+  int* wrong = device_array<int>(threads);
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    emulation::set_seed(seed);
+    std::fill_n(wrong, threads, 0);
+    run(block_votes, {dim3(1), threads, 0, nullptr}, wrong);
+    for (int i = 0; i < threads; ++i) ASSERT_EQ(0, wrong[i]) << "thread " << i;
+  }
+  cudaFree(wrong);
 }
 
 }  // namespace
