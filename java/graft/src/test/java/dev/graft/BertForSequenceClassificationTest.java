@@ -34,8 +34,7 @@ class BertForSequenceClassificationTest {
   }
 
   private BertForSequenceClassification model() {
-    return BertForSequenceClassification.create(
-        Fixtures.bert(), tokenizer, ModelOptions.defaults());
+    return BertForSequenceClassification.create(Fixtures.bert(), tokenizer, Fixtures.small());
   }
 
   /** One word tells the classes apart, so nearly all of new sentences must come out right. */
@@ -111,13 +110,14 @@ class BertForSequenceClassificationTest {
   void encoderOfAnotherModel_isLoadedUnderANewHead() {
     Path pretrained = folder.resolve("mlm");
     float[] word;
-    try (BertForMaskedLM mlm = BertForMaskedLM.create(Fixtures.bert(), tokenizer)) {
+    try (BertForMaskedLM mlm =
+        BertForMaskedLM.create(Fixtures.bert(), tokenizer, Fixtures.small())) {
       mlm.savePretrained(pretrained);
       word = mlm.network().parameters().all().get(0).weight().floats();
     }
     Path classifier = folder.resolve("classifier");
     try (BertForSequenceClassification model =
-        BertForSequenceClassification.fromPretrained(pretrained)) {
+        BertForSequenceClassification.fromPretrained(pretrained, Fixtures.small())) {
       assertThat(model.labels()).isEmpty();
       model.fit(Fixtures.reviews(16, 1), null, Fixtures.options(1).learningRate(1e-30).build());
       assertThat(model.labels()).containsExactly("negative", "positive");
@@ -126,7 +126,7 @@ class BertForSequenceClassificationTest {
     }
     try (BertForSequenceClassification model =
         BertForSequenceClassification.fromEncoder(
-            classifier, List.of("a", "b", "c"), ModelOptions.defaults())) {
+            classifier, List.of("a", "b", "c"), Fixtures.small())) {
       assertThat(model.labels()).containsExactly("a", "b", "c");
       assertThat(model.predict("a film").classes()).hasSize(3);
       assertThat(model.network().parameters().all().get(0).weight().floats()).isEqualTo(word);

@@ -33,8 +33,7 @@ class FineTuningTest {
   }
 
   private BertForSequenceClassification model() {
-    return BertForSequenceClassification.create(
-        Fixtures.bert(), tokenizer, ModelOptions.defaults());
+    return BertForSequenceClassification.create(Fixtures.bert(), tokenizer, Fixtures.small());
   }
 
   /** Oracle: the uninterrupted fit. Tolerance: none. */
@@ -88,7 +87,8 @@ class FineTuningTest {
   @Test
   void fineTuning_isResumedFromItsDirectory() throws Exception {
     Path start = folder.resolve("start");
-    try (BertForMaskedLM mlm = BertForMaskedLM.create(Fixtures.bert(), tokenizer)) {
+    try (BertForMaskedLM mlm =
+        BertForMaskedLM.create(Fixtures.bert(), tokenizer, Fixtures.small())) {
       mlm.savePretrained(start);
     }
     StringBuilder tsv = new StringBuilder("kind\twords\n");
@@ -107,7 +107,7 @@ class FineTuningTest {
     Path broken = folder.resolve("broken");
     TrainingOptions.Builder options = Fixtures.options(8).logEvery(2);
     Columns columns = Columns.of("words", "kind");
-    new FineTuning(start, false, data, data, columns, 0, options.runDirectory(whole).build(), 0)
+    new FineTuning(start, false, data, data, columns, 0, options.runDirectory(whole).build(), 1)
         .run();
     FitResult stopped =
         new FineTuning(
@@ -118,7 +118,7 @@ class FineTuningTest {
                 columns,
                 0,
                 options.runDirectory(broken).listener(stop).cancellation(token).build(),
-                0)
+                1)
             .run();
     assertThat(stopped.cancelled()).isTrue();
     FitResult resumed = FineTuning.resume(broken, TrainingListener.NONE, new CancellationToken());

@@ -67,6 +67,11 @@ final class Fixtures {
     return CharTrainer.train(List.of(text(folder, 200)), 0);
   }
 
+  /** One CPU thread: networks of this size are not worth more. */
+  static ModelOptions small() {
+    return ModelOptions.defaults().withThreads(1);
+  }
+
   static BertConfig bert() {
     return BertConfig.of(1, 32, 32, 2, 2, 64);
   }

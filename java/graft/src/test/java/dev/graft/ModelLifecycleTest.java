@@ -36,8 +36,7 @@ class ModelLifecycleTest {
   }
 
   private BertForSequenceClassification model() {
-    return BertForSequenceClassification.create(
-        Fixtures.bert(), tokenizer, ModelOptions.defaults());
+    return BertForSequenceClassification.create(Fixtures.bert(), tokenizer, Fixtures.small());
   }
 
   /** Oracle: one thread. Tolerance: none, for each uses one CPU thread. */
@@ -97,7 +96,7 @@ class ModelLifecycleTest {
             BertForSequenceClassification.create(
                 Fixtures.bert().withLabels(List.of("negative", "positive")),
                 tokenizer,
-                ModelOptions.defaults());
+                Fixtures.small());
         Predictor predictor = model.predictor()) {
       TrainingListener listener =
           new TrainingListener() {

@@ -165,7 +165,8 @@ public final class Decoder implements AutoCloseable {
     uploadHistory();
     try (Program prefill =
         record("prompts of " + batch.tokens, batch.tokens, batch.maxSequences(), false)) {
-      device.stepBegin(seed, draws++, 0, batch.sequences, 1, 1);
+      // The caches have no room for the tail's sequences; its rows are not read.
+      device.stepBegin(seed, draws++, 0, batchSize, 1, 1);
       prefill.run();
       device.synchronize();
     }
