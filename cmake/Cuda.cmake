@@ -97,6 +97,6 @@ function(graft_cuda_plugin target)
     LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
   find_package(Threads REQUIRED)
   # --exclude-libs: the runtime's symbols stay inside.
-  target_link_libraries(${target} PRIVATE ${GRAFT_CUDART_STATIC} Threads::Threads
+  target_link_libraries(${target} PRIVATE graft ${GRAFT_CUDART_STATIC} Threads::Threads
     ${CMAKE_DL_LIBS} rt -Wl,--exclude-libs,ALL)
 endfunction()

@@ -169,8 +169,8 @@ cudaError_t cudaSetDevice(int device) {
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
     case cudaDevAttrMultiProcessorCount: *value = 4; break;
-    case cudaDevAttrComputeCapabilityMajor: *value = 8; break;
-    case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
+    case cudaDevAttrComputeCapabilityMajor: *value = the_machine.capability / 10; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = the_machine.capability % 10; break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = 163 * 1024; break;
   }
   return cudaSuccess;
@@ -277,6 +277,13 @@ cudaError_t cudaFree(void* address) {
   allocations.erase(found);
   std::free(address);
   return status;
+}
+
+cudaError_t cudaMemGetInfo(size_t* left, size_t* whole) {
+  lock hold(mutex);
+  *whole = the_machine.memory_bytes;
+  *left = *whole - allocated;
+  return sticky;
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,

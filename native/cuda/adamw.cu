@@ -1,0 +1,169 @@
+// AdamW over a parameter set (Loshchilov & Hutter, arXiv:1711.05101, algorithm 2), one launch for all
+// tensors.
+//
+//   g = clip grad;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
+//   w -= lr (m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + weight_decay w),  lr = lr lr_scale
+//
+// One pass, 30 bytes a parameter with the bfloat16 copy (grad, m, v, w read; m, v, w, w16 written), in
+// 128-bit words. lr, clip, skip and t come from the step state; every block reads t before it counts
+// itself finished, and the last to finish writes it. Factors that hold for the whole step are made in
+// double, the elements in the CPU kernel's order of operations.
+//
+//   name      dtype  shape    aligned to  in/out
+//   grad      f32    [count]  element     in; 0 afterwards with zero_grad
+//   weight    f32    [count]  element     in/out
+//   weight16  bf16   [count]  element     out, optional
+//   m, v      f32    [count]  element     in/out
+#include "parameter_set.h"
+
+namespace graft::cuda {
+namespace {
+
+constexpr int threads = 256;
+
+struct step_factors {
+  float beta1, one_minus_beta1, beta2, one_minus_beta2, clip;
+  float rate;               // lr lr_scale / (1 - b1^t)
+  float inverse_deviation;  // 1 / sqrt(1 - b2^t)
+  float eps;
+  float decay;  // lr lr_scale weight_decay
+};
+
+// base^exponent by squaring; its error, some ulp of a double, is nothing beside the float it becomes.
+GRAFT_DEVICE double power(double base, int64_t exponent) {
+  double result = 1.0;
+  for (; exponent > 0; exponent >>= 1) {
+    if ((exponent & 1) != 0) result *= base;
+    base *= base;
+  }
+  return result;
+}
+
+GRAFT_DEVICE step_factors factors_of(const graft_adamw_args& args, const step_state& step,
+                                     const graft_parameter& p, int64_t t) {
+  const double correction1 = 1.0 - power(args.beta1, t);
+  const double correction2 = 1.0 - power(args.beta2, t);
+  const double rate = static_cast<double>(step.inputs.lr) * p.lr_scale;
+  return {args.beta1,
+          static_cast<float>(1.0 - args.beta1),
+          args.beta2,
+          static_cast<float>(1.0 - args.beta2),
+          step.results.clip_coefficient,
+          static_cast<float>(rate / correction1),
+          static_cast<float>(1.0 / sqrt_exact(correction2)),
+          args.eps,
+          static_cast<float>(rate * p.weight_decay)};
+}
+
+GRAFT_DEVICE void update(const step_factors& f, float grad, float& w, float& m, float& v) {
+  const float g = grad * f.clip;
+  m = fma_rn(f.beta1, m, f.one_minus_beta1 * g);
+  v = fma_rn(f.beta2, v, f.one_minus_beta2 * g * g);
+  const float ratio = m / fma_rn(sqrt_exact(v), f.inverse_deviation, f.eps);
+  // One rounding at the size of w: 1 - decay alone would lose most of a small decay.
+  w = w - fma_rn(f.decay, w, f.rate * ratio);
+}
+
+struct block_arrays {
+  float* grad;
+  float* weight;
+  uint16_t* weight16;
+  float* m;
+  float* v;
+  int count;
+};
+
+// Elements before the first 128-bit word, if one offset suits all arrays; else all of them.
+GRAFT_DEVICE int head_of(const block_arrays& a) {
+  const auto offset = [](const float* x) { return (reinterpret_cast<uintptr_t>(x) & 15) / 4; };
+  const unsigned first = static_cast<unsigned>(offset(a.grad));
+  const int head = static_cast<int>((4 - first) & 3);
+  const bool suits = offset(a.weight) == first && offset(a.m) == first && offset(a.v) == first &&
+                     (a.weight16 == nullptr ||
+                      (reinterpret_cast<uintptr_t>(a.weight16 + head) & 7) == 0);
+  return suits && head < a.count ? head : a.count;
+}
+
+GRAFT_DEVICE void update_block(const block_arrays& a, const step_factors& f, bool zero_grad) {
+  const auto one = [&](int i) {
+    float w = a.weight[i], m = a.m[i], v = a.v[i];
+    update(f, a.grad[i], w, m, v);
+    a.weight[i] = w;
+    a.m[i] = m;
+    a.v[i] = v;
+    if (a.weight16 != nullptr) a.weight16[i] = bf16_of(w);
+    if (zero_grad) a.grad[i] = 0.0f;
+  };
+  const int head = head_of(a);
+  const int vectors = (a.count - head) / 4;
+  const int self = static_cast<int>(threadIdx.x);
+  for (int i = self; i < head; i += threads) one(i);
+  for (int i = self; i < vectors; i += threads) {
+    const int at = head + 4 * i;
+    const auto vector = [at](float* x) { return reinterpret_cast<float4*>(x + at); };
+    const float4 g = load_streaming(vector(a.grad));
+    float4 w = load_streaming(vector(a.weight));
+    float4 m = load_streaming(vector(a.m));
+    float4 v = load_streaming(vector(a.v));
+    update(f, g.x, w.x, m.x, v.x);
+    update(f, g.y, w.y, m.y, v.y);
+    update(f, g.z, w.z, m.z, v.z);
+    update(f, g.w, w.w, m.w, v.w);
+    store_streaming(vector(a.weight), w);
+    store_streaming(vector(a.m), m);
+    store_streaming(vector(a.v), v);
+    if (a.weight16 != nullptr)
+      store(reinterpret_cast<uint2*>(a.weight16 + at),
+            make_uint2(bf16x2_of(w.x, w.y), bf16x2_of(w.z, w.w)));
+    if (zero_grad) store_streaming(vector(a.grad), make_float4(0.0f, 0.0f, 0.0f, 0.0f));
+  }
+  for (int i = head + 4 * vectors + self; i < a.count; i += threads) one(i);
+}
+
+__global__ void __launch_bounds__(threads)
+    adamw_kernel(graft_parameter_set set, step_state* step, graft_adamw_args args) {
+  auto* factors = shared_memory<step_factors>();
+  const bool skip = step->results.skip != 0;
+  const int64_t t = step->results.adam_t + 1;
+  if (blockIdx.x < set.block_count) {
+    const parameter_block block = set.blocks[blockIdx.x];
+    const graft_parameter p = set.parameters[block.parameter];
+    const block_arrays arrays = {
+        p.grad + block.begin,
+        p.weight + block.begin,
+        p.weight16 == nullptr ? nullptr : static_cast<uint16_t*>(p.weight16) + block.begin,
+        p.m + block.begin,
+        p.v + block.begin,
+        static_cast<int>(block.end - block.begin)};
+    if (!skip && p.lr_scale != 0.0f) {
+      if (threadIdx.x == 0) *factors = factors_of(args, *step, p, t);
+      sync_threads();
+      update_block(arrays, *factors, args.zero_grad != 0);
+    } else if (args.zero_grad != 0) {
+      for (int i = static_cast<int>(threadIdx.x); i < arrays.count; i += threads)
+        arrays.grad[i] = 0.0f;
+    }
+  }
+  sync_threads();
+  if (threadIdx.x != 0) return;
+  thread_fence();
+  if (atomic_add(set.finished, 1) != static_cast<int>(gridDim.x) - 1) return;
+  *set.finished = 0;
+  if (skip)
+    ++step->results.skipped_steps;
+  else
+    step->results.adam_t = t;
+}
+
+}  // namespace
+
+int adamw(cuda_context& context, const graft_adamw_args& args) {
+  const graft_parameter_set& set = *args.parameters;
+  // An empty set counts its steps too.
+  const auto blocks = static_cast<unsigned>(set.block_count > 0 ? set.block_count : 1);
+  return check(context, "adamw",
+               launch(adamw_kernel, {dim3(blocks), threads, sizeof(step_factors), context.stream},
+                      set, context.step, args));
+}
+
+}  // namespace graft::cuda

@@ -1,0 +1,52 @@
+// Device memory and copies.
+#include "context.h"
+
+namespace graft::cuda {
+namespace {
+
+cudaMemcpyKind copy_kind(int kind) {
+  switch (kind) {
+    case GRAFT_HOST_TO_DEVICE: return cudaMemcpyHostToDevice;
+    case GRAFT_DEVICE_TO_HOST: return cudaMemcpyDeviceToHost;
+    default: return cudaMemcpyDeviceToDevice;
+  }
+}
+
+}  // namespace
+
+int allocate(void* state, int64_t bytes, void** address) {
+  const auto& context = *static_cast<cuda_context*>(state);
+  GRAFT_TRY(enter_uncaptured(context, "malloc"));
+  const cudaError_t status = cudaMalloc(address, static_cast<size_t>(bytes));
+  if (status != cudaErrorMemoryAllocation) return check(context, "malloc", status);
+  cudaGetLastError();
+  size_t left = 0, whole = 0;
+  cudaMemGetInfo(&left, &whole);
+  return fail(GRAFT_OUT_OF_MEMORY,
+              "malloc: %lld bytes asked for on CUDA device %d, which has %lld of %lld left",
+              static_cast<long long>(bytes), context.device, static_cast<long long>(left),
+              static_cast<long long>(whole));
+}
+
+int release(void* state, void* address) {
+  const auto& context = *static_cast<cuda_context*>(state);
+  GRAFT_TRY(enter_uncaptured(context, "free"));
+  return check(context, "free", cudaFree(address));
+}
+
+int copy(void* state, void* to, const void* from, int64_t bytes, int kind) {
+  const auto& context = *static_cast<cuda_context*>(state);
+  GRAFT_TRY(enter(context, "memcpy"));
+  return check(context, "memcpy",
+               cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), copy_kind(kind),
+                               context.stream));
+}
+
+int set(void* state, void* address, int value, int64_t bytes) {
+  const auto& context = *static_cast<cuda_context*>(state);
+  GRAFT_TRY(enter(context, "memset"));
+  return check(context, "memset",
+               cudaMemsetAsync(address, value, static_cast<size_t>(bytes), context.stream));
+}
+
+}  // namespace graft::cuda
