@@ -32,6 +32,9 @@ import java.util.TreeSet;
 public final class Parameters implements AutoCloseable {
   private static final int CHUNK = 1 << 20;
 
+  /** Gradients begin at multiples of so many elements: 256 bytes. */
+  private static final long GRADIENT_ALIGNMENT = 64;
+
   /** How a fresh parameter begins. */
   enum Init {
     NORMAL,
@@ -126,6 +129,7 @@ public final class Parameters implements AutoCloseable {
   private final List<Parameter> all = new ArrayList<>();
   private final Map<String, String> fileKeys = new LinkedHashMap<>();
   private Arena training;
+  private Tensor gradientBlock;
 
   /**
    * @param owner whose tensors these are to be, read-only and not freed here; null for own ones
@@ -200,8 +204,16 @@ public final class Parameters implements AutoCloseable {
       return;
     }
     training = new Arena(device, "gradients and moments");
+    gradientBlock =
+        training.zeros(
+            "gradients",
+            DType.FLOAT32,
+            all.stream().mapToLong(p -> gradientRoom(p.weight.count())).sum());
+    long at = gradientBlock.address();
     for (Parameter p : all) {
-      p.grad = training.zeros(p.name() + " gradient", DType.FLOAT32, p.weight.shape());
+      p.grad = new Tensor(p.name() + " gradient", DType.FLOAT32, p.weight.shape());
+      p.grad.place(training, at);
+      at += gradientRoom(p.weight.count()) * DType.FLOAT32.bytes();
       p.firstMoment = training.zeros(p.name() + " m", DType.FLOAT32, p.weight.shape());
       p.secondMoment = training.zeros(p.name() + " v", DType.FLOAT32, p.weight.shape());
     }
@@ -212,12 +224,25 @@ public final class Parameters implements AutoCloseable {
     if (training != null) {
       training.close();
       training = null;
+      gradientBlock = null;
       for (Parameter p : all) {
         p.grad = null;
         p.firstMoment = null;
         p.secondMoment = null;
       }
     }
+  }
+
+  private static long gradientRoom(long count) {
+    return (count + GRADIENT_ALIGNMENT - 1) / GRADIENT_ALIGNMENT * GRADIENT_ALIGNMENT;
+  }
+
+  /** All gradients as the one block they lie in, small gaps of zeros between them; fp32 [n]. */
+  public Tensor gradientBlock() {
+    if (gradientBlock == null) {
+      throw new IllegalStateException("there are no gradients: training is not enabled");
+    }
+    return gradientBlock;
   }
 
   /** Fresh weights, a function of the seed alone. */

@@ -21,7 +21,8 @@ import java.util.Map;
  * Trains a language model on a corpus by the objective of its task: the next token (GPT-2), masked
  * words (BERT), masked words and next sentences (BERT's pretraining). The corpus is encoded once
  * into token shards, in {@code data/} of the run directory or in a temporary folder. A resumed run
- * goes on with the shards it began with.
+ * goes on with the shards it began with. Of several processes each encodes it for itself, rank 0
+ * alone into the run directory.
  */
 public final class CorpusTraining {
   /** Seed of the masks of an evaluation: the same in every run, so that losses compare. */
@@ -52,11 +53,12 @@ public final class CorpusTraining {
             ? Math.max(1, options.tokensPerStep() / context)
             : options.batchSize();
     int evalBatch = corpusOptions.evalBatchSize() > 0 ? corpusOptions.evalBatchSize() : batchSize;
-    if (options.runDirectory() != null) {
+    Path directory = options.writableDirectory();
+    if (directory != null) {
       // Asked for before the data is written: the folder may hold another run's.
-      RunDirectory.open(options.runDirectory(), options.resume()).close();
+      RunDirectory.open(directory, options.resume()).close();
     }
-    try (ShardFolder folder = ShardFolder.of(options.runDirectory(), options.resume());
+    try (ShardFolder folder = ShardFolder.of(directory, options.resume());
         TokenShards train = folder.shards(corpus, tokenizer, "train");
         TokenShards held =
             validation == null ? null : folder.shards(validation, tokenizer, "validation")) {

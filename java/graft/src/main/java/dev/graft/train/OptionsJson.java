@@ -73,7 +73,7 @@ public final class OptionsJson {
 
   private static boolean isCallers(String name) {
     return switch (name) {
-      case "runDirectory", "resume", "listener", "cancellation" -> true;
+      case "runDirectory", "resume", "listener", "cancellation", "exchange" -> true;
       default -> false;
     };
   }

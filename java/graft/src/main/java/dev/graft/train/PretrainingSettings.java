@@ -56,6 +56,9 @@ public record PretrainingSettings(
         "expected either initialModel, or config and tokenizer");
     require(training.runDirectory() != null, "training: expected a runDirectory, got none");
     require(
+        training.exchange().size() == 1,
+        "training: expected one process; CorpusTraining trains in several");
+    require(
         !corpus.files().isEmpty() && (validation == null || !validation.files().isEmpty()),
         "corpus: expected files (texts in memory cannot be found again at a resume)");
   }

@@ -7,6 +7,8 @@ import dev.graft.io.Json;
 import java.lang.reflect.Field;
 import java.lang.reflect.Modifier;
 import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Comparator;
 
 /**
  * Everything of a run that changes from step to step besides weights and moments: what a
@@ -52,8 +54,51 @@ final class Progress {
   /** Seconds of training, of earlier processes too. */
   double seconds;
 
+  private static Field[] fields() {
+    // The order of reflection may differ from one virtual machine to another.
+    return Arrays.stream(Progress.class.getDeclaredFields())
+        .filter(Progress::isState)
+        .sorted(Comparator.comparing(Field::getName))
+        .toArray(Field[]::new);
+  }
+
   private static boolean isState(Field field) {
     return !Modifier.isStatic(field.getModifiers()) && !field.isSynthetic();
+  }
+
+  /** Every field, doubles as their bits. */
+  long[] toLongs() {
+    try {
+      Field[] fields = fields();
+      long[] values = new long[fields.length];
+      for (int i = 0; i < fields.length; i++) {
+        values[i] =
+            fields[i].getType() == long.class
+                ? fields[i].getLong(this)
+                : Double.doubleToRawLongBits(fields[i].getDouble(this));
+      }
+      return values;
+    } catch (IllegalAccessException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  /** The reverse of {@link #toLongs}. */
+  static Progress fromLongs(long[] values) {
+    Progress progress = new Progress();
+    try {
+      Field[] fields = fields();
+      for (int i = 0; i < fields.length; i++) {
+        if (fields[i].getType() == long.class) {
+          fields[i].setLong(progress, values[i]);
+        } else {
+          fields[i].setDouble(progress, Double.longBitsToDouble(values[i]));
+        }
+      }
+    } catch (IllegalAccessException e) {
+      throw new IllegalStateException(e);
+    }
+    return progress;
   }
 
   ObjectNode toJson() {

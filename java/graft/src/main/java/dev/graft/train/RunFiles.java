@@ -13,7 +13,8 @@ import java.util.function.Supplier;
 /**
  * What a run writes and reads back. A checkpoint is a model directory ({@code config.json}, {@code
  * model.safetensors}, tokenizer files) and beside it {@code optimizer.safetensors}, {@code
- * state.json} and the manifest. Without a run directory every method does nothing.
+ * state.json} and the manifest. Without a run directory, and in processes other than rank 0, every
+ * method does nothing.
  */
 final class RunFiles implements AutoCloseable {
   private static final int FORMAT = 1;
@@ -46,10 +47,10 @@ final class RunFiles implements AutoCloseable {
       Network network,
       TokenizerFiles tokenizer,
       Supplier<RunIdentity> identity) {
-    if (options.runDirectory() == null) {
+    if (options.writableDirectory() == null) {
       return new RunFiles(options, network, tokenizer, null);
     }
-    RunDirectory directory = RunDirectory.open(options.runDirectory(), options.resume());
+    RunDirectory directory = RunDirectory.open(options.writableDirectory(), options.resume());
     RunFiles files = new RunFiles(options, network, tokenizer, directory);
     try {
       files.identity = identity.get();
@@ -98,7 +99,7 @@ final class RunFiles implements AutoCloseable {
     identity.check(file, state.path("identity"));
     Progress progress = Progress.fromJson(file, state.path("progress"));
     if (progress.step != checkpoint.step()
-        || progress.microStep != progress.step * options.gradientAccumulation()) {
+        || progress.microStep != progress.step * options.batchesPerStep()) {
       throw InvalidInputException.of(
           file,
           String.format(

@@ -14,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -40,6 +41,7 @@ final class RunIdentity {
     Map<String, String> v = new LinkedHashMap<>();
     v.put("option steps (of the whole run)", Long.toString(totalSteps));
     v.put("option gradientAccumulation", Integer.toString(options.gradientAccumulation()));
+    v.put("processes", Integer.toString(options.exchange().size()));
     v.put("option learningRate", Double.toString(options.learningRate()));
     v.put("option minLearningRate", Double.toString(options.minLearningRate()));
     v.put("option schedule", options.schedule().name());
@@ -57,7 +59,8 @@ final class RunIdentity {
     v.put("data fingerprint", data.fingerprint());
     v.put("data batchesPerEpoch", Long.toString(data.batchesPerEpoch()));
     v.put("tokenizer", tokenizer == null ? "none" : hash(tokenizer));
-    v.put("device", network.device().name());
+    // Which of several equal devices it is changes no bit.
+    v.put("device", network.device().name().replaceFirst(":.*", ""));
     v.put("instruction set", Integer.toString(graft.graft_cpu_isa()));
     // The vendor's matrix products may split their sums by the number of threads.
     v.put("threads", Integer.toString(network.device().threads()));
@@ -112,6 +115,11 @@ final class RunIdentity {
         throw new IllegalStateException(e);
       }
     }
+  }
+
+  /** Value by name. */
+  Map<String, String> values() {
+    return Collections.unmodifiableMap(values);
   }
 
   ObjectNode toJson() {

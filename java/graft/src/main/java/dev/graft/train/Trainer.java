@@ -5,9 +5,11 @@ import dev.graft.data.BatchSource;
 import dev.graft.model.Limits;
 import dev.graft.model.Network;
 import dev.graft.model.OptimizerOptions;
+import dev.graft.model.Parameters.Parameter;
 import dev.graft.model.Task;
 import dev.graft.model.TrainStep;
 import dev.graft.runtime.Device;
+import java.util.Arrays;
 import java.util.Map;
 
 /**
@@ -16,11 +18,22 @@ import java.util.Map;
  * its labels: they are counted on the host before the first batch runs, for each loss apart, so
  * unequal batches weigh as their labels do.
  *
+ * <p>With {@link TrainingOptions#exchange()} several processes share the batches of a step. Each
+ * has its own listener and cancellation token (cancelling one cancels all) and evaluates for
+ * itself; rank 0 alone writes files.
+ *
  * <p>Batch and random draws of micro-step i are functions of i, so the run's state is the closed
  * list {@link RunFiles} saves. In its steady state a step allocates nothing on the heap and reads
  * nothing back; every {@link TrainingOptions#logEvery()} steps the loss is read and reported.
  */
 public final class Trainer {
+  /** Places in {@link #counts}. */
+  private static final int LABELS0 = 0;
+
+  private static final int LABELS1 = 1;
+  private static final int TOKENS = 2;
+  private static final int CANCELLED = 3;
+
   @Saved("model.safetensors")
   private final Network network;
 
@@ -53,6 +66,15 @@ public final class Trainer {
 
   @Derived("of the network's task: the labels of loss 0 are the sequences', not the rows'")
   private final boolean sequenceLoss;
+
+  @Derived("the processes of the run; their number is checked against state.json")
+  private final GradientExchange exchange;
+
+  @Derived("sums of a step over all processes: labels of both losses, tokens, cancellations")
+  private final long[] counts = new long[4];
+
+  @Derived("sums over all processes since the last reading: of both losses and of their labels")
+  private final double[] losses = new double[4];
 
   @Derived("clock of this process, for rates")
   private final RunClock clock = new RunClock();
@@ -94,6 +116,7 @@ public final class Trainer {
     this.tokenizer = tokenizer;
     this.evaluator = evaluator;
     this.options = options;
+    this.exchange = options.exchange();
     this.device = network.device();
     this.totalSteps = options.totalSteps(data.batchesPerEpoch());
     this.sequenceLoss = network.task() == Task.SEQUENCE_CLASSIFICATION;
@@ -104,7 +127,8 @@ public final class Trainer {
   }
 
   /**
-   * Trains to the end, or until cancelled. The network holds the last weights afterwards.
+   * Trains to the end, or until cancelled. The network holds the last weights afterwards; when one
+   * process returns, rank 0 has saved.
    *
    * @throws dev.graft.io.InvalidInputException if the run directory cannot be used or written, or a
    *     resume would not be exact
@@ -128,11 +152,16 @@ public final class Trainer {
             network,
             tokenizer,
             () -> RunIdentity.of(network, data, tokenizer, options, totalSteps))) {
+      if (exchange.size() > 1) {
+        exchange.requireSame(
+            RunIdentity.of(network, data, tokenizer, options, totalSteps).values());
+      }
       network.enableTraining();
       try (TrainStep trainStep = new TrainStep(network, limits, optimizer)) {
         step = trainStep;
         TensorFile.clearTraining(network);
         progress = files.resume();
+        beginAsRank0();
         device.restore(progress.adamSteps, progress.skippedSteps);
         clock.start(progress);
         return loop(files);
@@ -144,8 +173,27 @@ public final class Trainer {
     }
   }
 
+  /** Takes over the state of rank 0, which may have read it from a checkpoint. */
+  private void beginAsRank0() {
+    if (exchange.size() == 1) {
+      return;
+    }
+    long[] state = progress.toLongs();
+    exchange.broadcast(state);
+    progress = Progress.fromLongs(state);
+    for (Parameter p : network.parameters().all()) {
+      exchange.broadcast(p.weight());
+      // Before the first step they are zero everywhere.
+      if (progress.step > 0) {
+        exchange.broadcast(p.firstMoment());
+        exchange.broadcast(p.secondMoment());
+      }
+    }
+    network.parameters().syncCompute();
+  }
+
   private TrainingResult loop(RunFiles files) {
-    while (progress.step < totalSteps && !options.cancellation().isCancelled()) {
+    while (progress.step < totalSteps && fillBatches()) {
       optimizerStep();
       boolean last = progress.step == totalSteps;
       boolean report = last || progress.step % options.logEvery() == 0;
@@ -172,36 +220,65 @@ public final class Trainer {
     return every > 0 && step % every == 0;
   }
 
-  /** One step, without a heap allocation or a synchronisation. */
+  /** Number of the i-th batch this process takes in the next step. */
+  private long microStep(int i) {
+    return progress.microStep + (long) i * exchange.size() + exchange.rank();
+  }
+
+  /**
+   * Fills this process' batches of the next step and counts over all processes.
+   *
+   * @return false if the run was cancelled, in whichever process
+   */
+  private boolean fillBatches() {
+    Arrays.fill(counts, 0);
+    if (options.cancellation().isCancelled()) {
+      counts[CANCELLED] = 1;
+    } else {
+      for (int i = 0; i < batches.length; i++) {
+        Batch batch = batches[i];
+        data.fill(microStep(i), batch);
+        long sequences = batch.sequenceLabelCount();
+        counts[LABELS0] += sequenceLoss ? sequences : batch.labelCount();
+        counts[LABELS1] += sequenceLoss ? 0 : sequences;
+        counts[TOKENS] += batch.liveTokens;
+      }
+    }
+    exchange.sum(counts);
+    return counts[CANCELLED] == 0;
+  }
+
+  private static float scale(long labels) {
+    return labels == 0 ? 0 : (float) (1.0 / labels);
+  }
+
+  /** One step, in one process without a heap allocation or a synchronisation. */
   private void optimizerStep() {
-    long labels0 = 0;
-    long labels1 = 0;
+    float scale0 = scale(counts[LABELS0]);
+    float scale1 = scale(counts[LABELS1]);
     for (int i = 0; i < batches.length; i++) {
-      Batch batch = batches[i];
-      data.fill(progress.microStep + i, batch);
-      long sequences = batch.sequenceLabelCount();
-      labels0 += sequenceLoss ? sequences : batch.labelCount();
-      labels1 += sequenceLoss ? 0 : sequences;
-      progress.tokens += batch.liveTokens;
+      step.forwardBackward(batches[i], options.seed(), microStep(i), scale0, scale1);
     }
-    float scale0 = labels0 == 0 ? 0 : (float) (1.0 / labels0);
-    float scale1 = labels1 == 0 ? 0 : (float) (1.0 / labels1);
-    for (int i = 0; i < batches.length; i++) {
-      step.forwardBackward(batches[i], options.seed(), progress.microStep + i, scale0, scale1);
-    }
+    exchange.sum(network.parameters().gradientBlock());
     step.update((float) options.rate(progress.step, totalSteps));
     progress.step++;
-    progress.microStep += batches.length;
+    progress.microStep += options.batchesPerStep();
+    progress.tokens += counts[TOKENS];
     progress.epoch = (double) progress.microStep / data.batchesPerEpoch();
   }
 
   /** Moves the device's loss sums and counters into the progress. */
   private void readBack() {
     device.stepRead();
-    progress.lossSum0 += device.lossSum(0);
-    progress.lossCount0 += device.lossCount(0);
-    progress.lossSum1 += device.lossSum(1);
-    progress.lossCount1 += device.lossCount(1);
+    for (int slot = 0; slot < 2; slot++) {
+      losses[slot] = device.lossSum(slot);
+      losses[2 + slot] = device.lossCount(slot);
+    }
+    exchange.sum(losses);
+    progress.lossSum0 += losses[0];
+    progress.lossSum1 += losses[1];
+    progress.lossCount0 += (long) losses[2];
+    progress.lossCount1 += (long) losses[3];
     device.lossReset();
     long applied = device.adamSteps() - progress.adamSteps;
     long skipped = device.skippedSteps() - progress.skippedSteps;
@@ -287,6 +364,9 @@ public final class Trainer {
   private void save(RunFiles files) {
     clock.stamp(progress);
     clock.pause();
+    if (exchange.size() > 1) {
+      exchange.requireSame(network.parameters().all().stream().map(Parameter::weight).toList());
+    }
     files.save(progress);
     clock.resume();
   }
@@ -304,6 +384,7 @@ public final class Trainer {
       files.saveModel();
     }
     files.drawLosses();
+    exchange.barrier();
     return new TrainingResult(
         progress.step,
         totalSteps,

@@ -25,6 +25,8 @@ import java.util.Objects;
  * @param maxSkippedInARow steps with a non-finite gradient in a row that end the run
  * @param runDirectory where checkpoints, metrics and the model go; null: nothing is written
  * @param resume go on from the newest complete checkpoint of the run directory
+ * @param exchange joins the gradients of several processes; {@code gradientAccumulation} and sizes
+ *     of batches are those of one
  */
 public record TrainingOptions(
     long steps,
@@ -53,13 +55,15 @@ public record TrainingOptions(
     Path runDirectory,
     boolean resume,
     TrainingListener listener,
-    CancellationToken cancellation) {
+    CancellationToken cancellation,
+    GradientExchange exchange) {
 
   public TrainingOptions {
     Objects.requireNonNull(schedule, "schedule");
     Objects.requireNonNull(dtype, "dtype");
     Objects.requireNonNull(listener, "listener");
     Objects.requireNonNull(cancellation, "cancellation");
+    Objects.requireNonNull(exchange, "exchange");
     require(steps >= 0, "steps", "at least 0", steps);
     require(epochs >= 0 && epochs < 1e9, "epochs", "at least 0", epochs);
     require(
@@ -158,14 +162,25 @@ public record TrainingOptions(
     b.resume = resume;
     b.listener = listener;
     b.cancellation = cancellation;
+    b.exchange = exchange;
     return b;
+  }
+
+  /** Where this process writes: the run directory in rank 0, nowhere (null) in the others. */
+  Path writableDirectory() {
+    return exchange.rank() == 0 ? runDirectory : null;
+  }
+
+  /** Batches an optimizer step, over all processes. */
+  public long batchesPerStep() {
+    return (long) gradientAccumulation * exchange.size();
   }
 
   /** Optimizer steps of a run over data of so many batches a pass. */
   public long totalSteps(long batchesPerEpoch) {
     return steps > 0
         ? steps
-        : Math.max(1, (long) Math.ceil(epochs * batchesPerEpoch / gradientAccumulation - 1e-9));
+        : Math.max(1, (long) Math.ceil(epochs * batchesPerEpoch / batchesPerStep() - 1e-9));
   }
 
   /** Steps of warm-up in a run of so many steps. */
@@ -209,6 +224,7 @@ public record TrainingOptions(
     private boolean resume;
     private TrainingListener listener = TrainingListener.NONE;
     private CancellationToken cancellation = new CancellationToken();
+    private GradientExchange exchange = GradientExchange.NONE;
 
     private Builder() {}
 
@@ -353,6 +369,11 @@ public record TrainingOptions(
       return this;
     }
 
+    public Builder exchange(GradientExchange value) {
+      exchange = value;
+      return this;
+    }
+
     /**
      * The options.
      *
@@ -386,7 +407,8 @@ public record TrainingOptions(
           runDirectory,
           resume,
           listener,
-          cancellation);
+          cancellation,
+          exchange);
     }
   }
 }

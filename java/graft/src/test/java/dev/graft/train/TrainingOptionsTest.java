@@ -55,6 +55,7 @@ class TrainingOptionsTest {
             .resume(true)
             .listener(new TrainingListener() {})
             .cancellation(new CancellationToken())
+            .exchange(new OneProcess())
             .build();
     assertThat(from.toBuilder().build()).isEqualTo(from);
     TrainingOptions defaults = TrainingOptions.finetuning().build();
@@ -117,6 +118,11 @@ class TrainingOptionsTest {
         .isEqualTo(43);
     assertThat(TrainingOptions.finetuning().epochs(0.001).build().totalSteps(100)).isEqualTo(1);
     assertThat(TrainingOptions.finetuning().steps(5).build().totalSteps(100)).isEqualTo(5);
+    GradientExchange four = new SharedMemory(4).exchange(0);
+    TrainingOptions shared =
+        TrainingOptions.finetuning().epochs(3).gradientAccumulation(5).exchange(four).build();
+    assertThat(shared.batchesPerStep()).isEqualTo(20);
+    assertThat(shared.totalSteps(100)).isEqualTo(15);
   }
 
   @Test
@@ -125,7 +131,7 @@ class TrainingOptionsTest {
     OptionsJson.write(TrainingOptions.finetuning().runDirectory(Path.of("r")).build(), json);
     for (var component : TrainingOptions.class.getRecordComponents()) {
       boolean callback =
-          java.util.Set.of("listener", "cancellation", "runDirectory")
+          java.util.Set.of("listener", "cancellation", "exchange", "runDirectory")
               .contains(component.getName());
       assertThat(json.has(component.getName())).as(component.getName()).isEqualTo(!callback);
     }
