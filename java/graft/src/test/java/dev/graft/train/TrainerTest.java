@@ -263,29 +263,34 @@ class TrainerTest {
     assertThat(run.resolve("metrics.jsonl")).content().contains("\"score\":0.9");
   }
 
-  /** Oracle: the JVM's own count of bytes allocated by this thread, between two steps. */
+  /** Oracle: the JVM's own count of bytes allocated by this thread, from a fill to the next. */
   @Test
   void step_allocatesNothingInItsSteadyState() {
     var threads = (com.sun.management.ThreadMXBean) ManagementFactory.getThreadMXBean();
-    long[] allocated = new long[400];
+    long[] before = new long[400];
+    long[] after = new long[400];
     Toys.Source source =
         new Toys.Source(Kind.BERT_PRETRAINING, 6, 3) {
           @Override
           public void fill(long index, Batch batch) {
             // Called once a step; the first passes meet every bucket.
-            allocated[(int) index] = threads.getCurrentThreadAllocatedBytes();
+            before[(int) index] = threads.getCurrentThreadAllocatedBytes();
             super.fill(index % 40, batch);
+            // The toy's own key arrays are not the trainer's.
+            after[(int) index] = threads.getCurrentThreadAllocatedBytes();
           }
         };
     try (Network network = Toys.network(device, Kind.BERT_PRETRAINING, DType.FLOAT32, 1, 0.1)) {
       new Trainer(network, source, options(400).logEvery(1000).build()).run();
     }
-    long steady = 0;
+    // What a step allocates it allocates each time; the compiler, when it throws a method's code
+    // away, puts objects it had kept in registers on the heap: a few times in a run.
+    int allocating = 0;
     for (int i = 201; i < 400; i++) {
-      steady += allocated[i] - allocated[i - 1];
+      allocating += before[i] > after[i - 1] ? 1 : 0;
     }
-    assertThat(steady).isZero();
-    assertThat(allocated[1] - allocated[0]).isPositive();
+    assertThat(allocating).isLessThan(10);
+    assertThat(before[1] - after[0]).isPositive();
   }
 
   @Test

@@ -131,7 +131,7 @@ class TrainingOptionsTest {
     OptionsJson.write(TrainingOptions.finetuning().runDirectory(Path.of("r")).build(), json);
     for (var component : TrainingOptions.class.getRecordComponents()) {
       boolean callback =
-          java.util.Set.of("listener", "cancellation", "exchange", "runDirectory")
+          java.util.Set.of("listener", "cancellation", "exchange", "runDirectory", "resume")
               .contains(component.getName());
       assertThat(json.has(component.getName())).as(component.getName()).isEqualTo(!callback);
     }
