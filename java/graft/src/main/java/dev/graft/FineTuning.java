@@ -49,6 +49,10 @@ public record FineTuning(
     if (training.runDirectory() == null) {
       throw new IllegalArgumentException("fine-tuning: training: expected a runDirectory");
     }
+    if (training.exchange().size() > 1) {
+      throw new IllegalArgumentException(
+          "fine-tuning: training: expected one process; fit() trains in several");
+    }
   }
 
   /**
