@@ -20,9 +20,12 @@ __global__ void write_inputs(step_state* step, graft_step_inputs inputs) {
 }
 
 __global__ void write_losses(step_state* step, graft_step_results from) {
-  if (threadIdx.x >= GRAFT_LOSS_SLOTS) return;
-  step->results.loss_sum[threadIdx.x] = from.loss_sum[threadIdx.x];
-  step->results.loss_count[threadIdx.x] = from.loss_count[threadIdx.x];
+  if (threadIdx.x != 0) return;
+  GRAFT_UNROLL
+  for (int slot = 0; slot < GRAFT_LOSS_SLOTS; ++slot) {
+    step->results.loss_sum[slot] = from.loss_sum[slot];
+    step->results.loss_count[slot] = from.loss_count[slot];
+  }
 }
 
 __global__ void write_counts(step_state* step, int64_t adam_t, int64_t skipped_steps) {

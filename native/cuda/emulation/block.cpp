@@ -149,6 +149,7 @@ void wait(const char* what, const location& at) {
 
 void wake(device_thread& thread) {
   thread.waits_for = nullptr;
+  thread.in_barrier = false;
   warp_of(thread).ready |= 1u << lane_of(thread);
 }
 
@@ -199,6 +200,7 @@ void start_block() {
     t.groups.clear();
     t.grouped = 0;
     t.waits_for = nullptr;
+    t.in_barrier = false;
     // Equal offsets in every stack would all want the same cache lines.
     const size_t shift = static_cast<size_t>(i % 64) * 320;
     char* stack = s->stacks + static_cast<size_t>(i) * stack_bytes;
@@ -244,18 +246,19 @@ void meet_warp(const char* what, uint32_t mask, void* argument, combination comb
   self.argument = argument;
   meeting* found = nullptr;
   for (meeting& m : w.meetings) {
-    if ((m.mask & mask) == 0) continue;
+    if ((m.mask & bit) == 0) continue;  // other lanes may meet before they come here
     if (m.mask != mask || m.what != what || !same_place(m.at, at))
       fault(at,
-            "divergence: lane %d is in %s with mask %08x, lanes %08x wait in %s with mask %08x at %s",
+            "divergence: lane %d is in %s with mask %08x, lanes %08x wait for it in %s with mask %08x "
+            "at %s",
             lane_of(self), what, mask, m.arrived, m.what, m.mask, place(m.at).c_str());
     found = &m;
+    break;
   }
   if (found == nullptr) {
-    // A lane of the mask that waits in a barrier will never come.
     for (uint32_t rest = mask & ~bit & ~w.ready; rest != 0; rest &= rest - 1) {
       const device_thread& other = s->threads[(thread_number(self) & ~31) + std::countr_zero(rest)];
-      if (other.waits_for != nullptr)
+      if (other.in_barrier)
         fault(at, "divergence: %s names lane %d, which waits for %s at %s", what, lane_of(other),
               other.waits_for, place(other.waits_at).c_str());
     }
@@ -294,6 +297,7 @@ bool meet_block(bool vote, const location& at) {
   b.vote |= vote;
   if (++b.arrived < s->thread_count) {
     b.waiting.push_back(&self);
+    self.in_barrier = true;
     wait("sync_threads", at);
     return b.result;
   }
@@ -321,6 +325,7 @@ void meet_barrier(int id, int threads, bool wait_for_it, const location& at) {
   if (++b.arrived < threads) {
     if (!wait_for_it) return;
     b.waiting.push_back(&self);
+    self.in_barrier = true;
     wait("a named barrier", at);
     return;
   }

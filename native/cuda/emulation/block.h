@@ -33,6 +33,7 @@ struct device_thread {
   size_t grouped;                  // copies that belong to a group
   const char* waits_for;           // nullptr: it can run
   location waits_at;
+  bool in_barrier;
 };
 
 struct launch_geometry {
