@@ -4,6 +4,7 @@ import dev.graft.apply.Prediction;
 import dev.graft.data.ClassificationSource;
 import dev.graft.data.EncodedTexts;
 import dev.graft.data.LabelSet;
+import dev.graft.data.LabelledExample;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.ModelDirectory;
 import dev.graft.model.BertConfig;
@@ -192,12 +193,23 @@ public final class BertForSequenceClassification extends PreTrainedModel {
     }
   }
 
+  private int id(LabelledExample example, Dataset data, LabelSet classes) {
+    try {
+      return classes.id(example.label(), data.name());
+    } catch (InvalidInputException e) {
+      throw hasClasses()
+          ? new InvalidInputException(
+              e.getMessage() + " of the model; for other classes begin a new head", e)
+          : e;
+    }
+  }
+
   private Encoded encode(Dataset data, LabelSet classes) {
     EncodedTexts.Builder texts = new EncodedTexts.Builder(tokenizer(), maxLength());
     IntStream.Builder ids = IntStream.builder();
     data.forEach(
         example -> {
-          ids.add(classes.id(example.label(), data.name()));
+          ids.add(id(example, data, classes));
           texts.add(example);
         });
     EncodedTexts encoded = texts.build();

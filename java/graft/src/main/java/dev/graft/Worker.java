@@ -78,8 +78,10 @@ final class Worker<T extends AutoCloseable> implements AutoCloseable {
     } catch (Exception e) {
       throw new IllegalStateException(e);
     } finally {
-      if (device != null) {
+      if (shared != null) {
         shared.close();
+      }
+      if (device != null) {
         device.close();
       }
       tool = null;

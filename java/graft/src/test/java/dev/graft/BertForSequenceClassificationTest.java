@@ -128,6 +128,10 @@ class BertForSequenceClassificationTest {
         BertForSequenceClassification.fromEncoder(
             classifier, List.of("a", "b", "c"), Fixtures.small())) {
       assertThat(model.labels()).containsExactly("a", "b", "c");
+      assertThatThrownBy(() -> model.fit(Fixtures.reviews(16, 1), null))
+          .isInstanceOf(InvalidInputException.class)
+          .hasMessageContaining("'positive' is not one of the 3 classes")
+          .hasMessageContaining("begin a new head");
       assertThat(model.predict("a film").classes()).hasSize(3);
       assertThat(model.network().parameters().all().get(0).weight().floats()).isEqualTo(word);
     }

@@ -12,9 +12,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -189,5 +191,44 @@ class ModelLifecycleTest {
     assertThatThrownBy(() -> BertTokenizer.fromPretrained("google-bert/bert-base-cased"))
         .isInstanceOf(InvalidInputException.class)
         .hasMessageContaining("does not download");
+  }
+
+  /**
+   * Sixteen threads use a model while it is closed: each answer is right, and each thread ends with
+   * the one error that says why.
+   */
+  @Test
+  void closeUnderLoad_endsEveryThreadByName() throws Exception {
+    Dataset test = Fixtures.reviews(6, 3);
+    for (int round = 0; round < 5; round++) {
+      BertForSequenceClassification model = model();
+      model.fit(Fixtures.reviews(16, 1), null, Fixtures.options(1).build());
+      List<Prediction> want = model.predict(test);
+      CountDownLatch answered = new CountDownLatch(16);
+      ExecutorService pool = Executors.newFixedThreadPool(16);
+      List<Future<Throwable>> ends = new ArrayList<>();
+      for (int t = 0; t < 16; t++) {
+        boolean shared = t % 4 == 0;
+        ends.add(
+            pool.submit(
+                () -> {
+                  try (Predictor mine = model.predictor(1)) {
+                    while (true) {
+                      List<Prediction> got = shared ? model.predict(test) : mine.predict(test);
+                      assertThat(got).isEqualTo(want);
+                      answered.countDown();
+                    }
+                  } catch (IllegalStateException e) {
+                    return e;
+                  }
+                }));
+      }
+      assertThat(answered.await(60, TimeUnit.SECONDS)).isTrue();
+      model.close();
+      for (Future<Throwable> end : ends) {
+        assertThat(end.get(60, TimeUnit.SECONDS)).hasMessageContaining("used after it was closed");
+      }
+      pool.shutdown();
+    }
   }
 }

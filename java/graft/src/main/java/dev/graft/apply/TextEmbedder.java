@@ -11,9 +11,13 @@ import dev.graft.text.Tokenizer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
-/** Texts as vectors. Serves one thread. Texts longer than the model takes are cut. */
+/** Texts as vectors. Serves one thread. Texts longer than the model are cut; the log says so. */
 public final class TextEmbedder implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(TextEmbedder.class);
+
   private final Network network;
   private final Tokenizer tokenizer;
   private final int maxLength;
@@ -59,15 +63,18 @@ public final class TextEmbedder implements AutoCloseable {
     }
     List<LabelledExample> examples =
         texts.stream().map(text -> new LabelledExample(text, null)).toList();
+    EncodedTexts encoded = EncodedTexts.of(tokenizer, examples, maxLength);
+    if (encoded.truncated() > 0) {
+      LOG.warn(
+          "{} of {} texts are longer than {} tokens and were cut",
+          encoded.truncated(),
+          texts.size(),
+          maxLength);
+    }
     int[] labels = new int[texts.size()];
     Arrays.fill(labels, Batch.IGNORED);
     ClassificationSource source =
-        new ClassificationSource(
-            EncodedTexts.of(tokenizer, examples, maxLength).encodings(),
-            labels,
-            batchSize,
-            false,
-            0);
+        new ClassificationSource(encoded.encodings(), labels, batchSize, false, 0);
     Batch batch = source.newBatch();
     int channels = network.config().channels();
     try (EvalStep step = new EvalStep(network, Limits.of(batch))) {

@@ -9,12 +9,16 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Writes on from prompts. When a text outgrows the model's positions, it goes on from its last half
- * positions, read anew.
+ * positions, read anew. Of a prompt longer than the model only the end is read, which the log says.
  */
 public final class TextGenerator {
+  private static final Logger LOG = LoggerFactory.getLogger(TextGenerator.class);
+
   private final Network network;
   private final Tokenizer tokenizer;
 
@@ -62,6 +66,13 @@ public final class TextGenerator {
       }
       // A long prompt keeps room to write: its end is what the continuation depends on most.
       int from = Math.max(0, ids.length - (capacity - 1));
+      if (from > 0) {
+        LOG.warn(
+            "the prompt has {} tokens; only its last {} fit into the model's {} positions",
+            ids.length,
+            capacity - 1,
+            capacity);
+      }
       for (int i = from; i < ids.length; i++) {
         context.add(ids[i]);
       }
