@@ -91,7 +91,8 @@ public final class Corpus {
   }
 
   /** Names it in messages. */
-  String source() {
+  @Override
+  public String toString() {
     if (files == null) {
       return "the texts";
     }

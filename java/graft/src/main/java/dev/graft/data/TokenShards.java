@@ -134,7 +134,7 @@ public final class TokenShards implements AutoCloseable {
   static TokenShards build(Corpus corpus, Tokenizer tokenizer, Path directory) {
     try (Writer writer = new Writer(directory, tokenizer)) {
       corpus.read(writer);
-      writer.finish(corpus.source());
+      writer.finish(corpus.toString());
     } catch (IOException e) {
       throw InvalidInputException.of(directory, e);
     }

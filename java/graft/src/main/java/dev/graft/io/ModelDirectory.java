@@ -15,7 +15,7 @@ public record ModelDirectory(Path path) {
   public static final String WEIGHTS = "model.safetensors";
 
   /**
-   * A directory by its path. A name that is no directory here, such as {@code bert-base-uncased},
+   * A directory by its path; that of a run stands for its {@code model/}. A name that is no directory here, such as {@code bert-base-uncased},
    * ends in an exception that says what to do.
    */
   public static ModelDirectory resolve(String nameOrPath) {
@@ -26,7 +26,7 @@ public record ModelDirectory(Path path) {
       throw new InvalidInputException(nameOrPath + ": not a path: " + e.getReason(), e);
     }
     if (Files.isDirectory(path)) {
-      return new ModelDirectory(path);
+      return new ModelDirectory(ofRun(path));
     }
     if (Files.exists(path)) {
       throw InvalidInputException.of(path, "expected a model directory, this is a file");
@@ -39,6 +39,21 @@ public record ModelDirectory(Path path) {
               + " vocab.txt) into a directory and give its path");
     }
     throw InvalidInputException.of(path, "no such directory");
+  }
+
+  /** A run's directory stands for the model it ended with. */
+  private static Path ofRun(Path path) {
+    if (Files.exists(path.resolve(CONFIG)) || !Files.exists(path.resolve("run.json"))) {
+      return path;
+    }
+    Path model = path.resolve("model");
+    if (!Files.isDirectory(model)) {
+      throw InvalidInputException.of(
+          path,
+          "is a run that has not ended: go on with it (--resume), or name one of the models in"
+              + " checkpoints/");
+    }
+    return model;
   }
 
   public static ModelDirectory resolve(Path path) {

@@ -21,6 +21,12 @@ public final class CancellationToken {
     return cancelled;
   }
 
+  /** Whether a run listens to it now, so that cancelling saves what was trained. */
+  public boolean isRunning() {
+    CountDownLatch latch = running;
+    return latch != null && latch.getCount() > 0;
+  }
+
   /** The trainer began to listen to this token. */
   void begin() {
     running = new CountDownLatch(1);

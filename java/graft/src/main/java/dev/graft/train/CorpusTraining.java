@@ -58,6 +58,7 @@ public final class CorpusTraining {
       // Asked for before the data is written: the folder may hold another run's.
       RunDirectory.open(directory, options.resume()).close();
     }
+    options.listener().onPrepare("encoding " + corpus);
     try (ShardFolder folder = ShardFolder.of(directory, options.resume());
         TokenShards train = folder.shards(corpus, tokenizer, "train");
         TokenShards held =

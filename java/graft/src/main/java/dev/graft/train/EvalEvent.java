@@ -1,5 +1,7 @@
 package dev.graft.train;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.graft.io.Json;
 import java.util.Map;
 
 /**
@@ -10,4 +12,22 @@ import java.util.Map;
  * @param mainMetric the one that is judged by
  * @param best whether it is the best so far
  */
-public record EvalEvent(long step, Map<String, Double> metrics, String mainMetric, boolean best) {}
+public record EvalEvent(long step, Map<String, Double> metrics, String mainMetric, boolean best) {
+
+  /** The line of metrics.jsonl; a metric that is not finite is null. */
+  public ObjectNode toJson() {
+    ObjectNode line = Json.object();
+    line.put("type", "eval").put("step", step).put("best", best);
+    metrics.forEach((name, value) -> number(line, name, value));
+    return line;
+  }
+
+  /** JSON knows no NaN. */
+  static void number(ObjectNode line, String name, double value) {
+    if (Double.isFinite(value)) {
+      line.put(name, value);
+    } else {
+      line.putNull(name);
+    }
+  }
+}

@@ -11,7 +11,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import java.util.Map;
 
 /**
  * {@code metrics.jsonl}: one object a line, in order of its {@code step}. Lines {@code
@@ -67,38 +66,11 @@ final class MetricsLog implements AutoCloseable {
   }
 
   void train(StepEvent e) {
-    ObjectNode line = Json.object();
-    line.put("type", "train").put("step", e.step()).put("epoch", rounded(e.epoch()));
-    number(line, "loss", e.loss());
-    number(line, "grad_norm", e.gradNorm());
-    line.put("learning_rate", e.learningRate());
-    line.put("tokens", e.tokens());
-    number(line, "tokens_per_second", Math.rint(e.tokensPerSecond()));
-    number(line, "elapsed_seconds", rounded(e.elapsedSeconds()));
-    line.put("skipped_steps", e.skippedSteps());
-    write(line);
+    write(e.toJson());
   }
 
   void evaluation(EvalEvent e) {
-    ObjectNode line = Json.object();
-    line.put("type", "eval").put("step", e.step()).put("best", e.best());
-    for (Map.Entry<String, Double> metric : e.metrics().entrySet()) {
-      number(line, metric.getKey(), metric.getValue());
-    }
-    write(line);
-  }
-
-  /** JSON knows no NaN. */
-  private static void number(ObjectNode line, String name, double value) {
-    if (Double.isFinite(value)) {
-      line.put(name, value);
-    } else {
-      line.putNull(name);
-    }
-  }
-
-  private static double rounded(double value) {
-    return Math.rint(value * 1000) / 1000;
+    write(e.toJson());
   }
 
   private void write(ObjectNode line) {

@@ -1,5 +1,6 @@
 package dev.graft.train;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import dev.graft.io.AtomicFiles;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
@@ -10,6 +11,10 @@ import dev.graft.runtime.Device;
 import dev.graft.text.Tokenizer;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
 
 /**
  * A run from text files to a model directory: tokenizer (given or trained), token shards, network,
@@ -37,9 +42,13 @@ public final class Pretraining {
   public static TrainingResult run(PretrainingSettings settings) {
     Path directory = settings.training().runDirectory();
     if (settings.training().resume()) {
+      requireSame(directory.resolve(SETTINGS), settings);
       return resume(directory, settings.training().listener(), settings.training().cancellation());
     }
     RunDirectory.open(directory, false).close();
+    if (settings.initialModel() == null && settings.tokenizer().directory() == null) {
+      settings.training().listener().onPrepare("training a tokenizer on " + settings.corpus());
+    }
     try (Tokenizer tokenizer = tokenizer(settings)) {
       tokenizer.savePretrained(directory.resolve("tokenizer"));
       AtomicFiles.write(directory.resolve(SETTINGS), Json.pretty(settings.toJson()));
@@ -71,6 +80,36 @@ public final class Pretraining {
     PretrainingSettings settings = PretrainingSettings.read(file, others);
     try (Tokenizer tokenizer = Tokenizer.fromPretrained(directory.resolve("tokenizer"))) {
       return run(settings, tokenizer);
+    }
+  }
+
+  /**
+   * Refuses other settings than the run began with. How often it reports, evaluates and saves is
+   * among them: the settings of the beginning are those that hold.
+   */
+  private static void requireSame(Path file, PretrainingSettings settings) {
+    if (!Files.isRegularFile(file)) {
+      return; // resume says that there is no run
+    }
+    List<String> differences = new ArrayList<>();
+    compare("", Json.readObject(file), settings.toJson(), differences);
+    if (!differences.isEmpty()) {
+      throw InvalidInputException.of(
+          file, "a resumed run keeps its settings, but " + String.join("; ", differences));
+    }
+  }
+
+  private static void compare(String at, JsonNode before, JsonNode now, List<String> differences) {
+    if (before.isObject() && now.isObject()) {
+      Set<String> names = new TreeSet<>();
+      before.fieldNames().forEachRemaining(names::add);
+      now.fieldNames().forEachRemaining(names::add);
+      for (String name : names) {
+        compare(
+            at.isEmpty() ? name : at + "." + name, before.path(name), now.path(name), differences);
+      }
+    } else if (!before.toString().equals(now.toString())) {
+      differences.add(at + " was " + before + ", is " + now);
     }
   }
 

@@ -1,5 +1,8 @@
 package dev.graft.train;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.graft.io.Json;
+
 /**
  * What a run reports every {@link TrainingOptions#logEvery} steps.
  *
@@ -27,4 +30,23 @@ public record StepEvent(
     double tokensPerSecond,
     double elapsedSeconds,
     double secondsLeft,
-    long skippedSteps) {}
+    long skippedSteps) {
+
+  /** The line of metrics.jsonl; a loss or norm that is not finite is null. */
+  public ObjectNode toJson() {
+    ObjectNode line = Json.object();
+    line.put("type", "train").put("step", step).put("epoch", rounded(epoch));
+    EvalEvent.number(line, "loss", loss);
+    EvalEvent.number(line, "grad_norm", gradNorm);
+    line.put("learning_rate", learningRate);
+    line.put("tokens", tokens);
+    EvalEvent.number(line, "tokens_per_second", Math.rint(tokensPerSecond));
+    EvalEvent.number(line, "elapsed_seconds", rounded(elapsedSeconds));
+    line.put("skipped_steps", skippedSteps);
+    return line;
+  }
+
+  private static double rounded(double value) {
+    return Math.rint(value * 1000) / 1000;
+  }
+}

@@ -7,6 +7,9 @@ public interface TrainingListener {
   /** A listener that does nothing. */
   TrainingListener NONE = new TrainingListener() {};
 
+  /** What is done before the first step, which may take long; one line for people. */
+  default void onPrepare(String what) {}
+
   /** Every {@link TrainingOptions#logEvery} steps and after the last. */
   default void onStep(StepEvent event) {}
 
