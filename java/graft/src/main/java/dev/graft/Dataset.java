@@ -149,6 +149,13 @@ public final class Dataset {
       validation.addAll(group.subList(0, held));
       train.addAll(group.subList(held, group.size()));
     }
+    if (validation.isEmpty()) {
+      throw new InvalidInputException(
+          name
+              + ": too few examples of each class to hold back "
+              + validationShare
+              + " of them for validation");
+    }
     return new Split(
         new Dataset(name + " (training part)", train),
         new Dataset(name + " (validation part)", validation));

@@ -9,6 +9,7 @@ import dev.graft.io.Json;
 import dev.graft.train.CancellationToken;
 import dev.graft.train.OptionsJson;
 import dev.graft.train.RunDirectory;
+import dev.graft.train.RunSettings;
 import dev.graft.train.TrainingListener;
 import dev.graft.train.TrainingOptions;
 import java.nio.file.Files;
@@ -24,7 +25,9 @@ import java.util.Objects;
  * @param newHead whether a classifier's own head is left behind and begun anew with the classes of
  *     the data
  * @param train labelled file
- * @param validation labelled file; null for none
+ * @param validation labelled file; null: {@code validationShare}
+ * @param validationShare part of each class of the training file that is held back for validation
+ *     when there is no file for it; 0: none
  * @param columns of both
  * @param maxLength longest text in tokens; 0: as many as the model has positions
  * @param training its run directory is where everything goes, and must be given
@@ -35,11 +38,11 @@ public record FineTuning(
     boolean newHead,
     Path train,
     Path validation,
+    double validationShare,
     Columns columns,
     int maxLength,
     TrainingOptions training,
     int threads) {
-  private static final String SETTINGS = "settings.json";
   private static final int FORMAT = 1;
 
   public FineTuning {
@@ -53,6 +56,28 @@ public record FineTuning(
       throw new IllegalArgumentException(
           "fine-tuning: training: expected one process; fit() trains in several");
     }
+    if (!(validationShare >= 0 && validationShare < 1)) {
+      throw new IllegalArgumentException(
+          "fine-tuning: validationShare: expected [0, 1), got " + validationShare);
+    }
+  }
+
+  /** With a validation file, or without validation. */
+  public FineTuning(
+      Path model,
+      boolean newHead,
+      Path train,
+      Path validation,
+      Columns columns,
+      int maxLength,
+      TrainingOptions training,
+      int threads) {
+    this(model, newHead, train, validation, 0, columns, maxLength, training, threads);
+  }
+
+  public FineTuning withTraining(TrainingOptions value) {
+    return new FineTuning(
+        model, newHead, train, validation, validationShare, columns, maxLength, value, threads);
   }
 
   /**
@@ -63,15 +88,15 @@ public record FineTuning(
   public FitResult run() {
     Path directory = training.runDirectory();
     if (training.resume()) {
+      RunSettings.requireSame(directory, toJson());
       return resume(directory, training.listener(), training.cancellation());
     }
     // Read before the run directory is touched: bad input leaves nothing behind.
-    Dataset trainData = Dataset.fromFile(train, columns);
-    Dataset validData = validation == null ? null : Dataset.fromFile(validation, columns);
+    Dataset.Split data = data();
     try (BertForSequenceClassification classifier = load()) {
       RunDirectory.open(directory, false).close();
-      AtomicFiles.write(directory.resolve(SETTINGS), Json.pretty(toJson()));
-      return classifier.fit(trainData, validData, training);
+      AtomicFiles.write(RunSettings.file(directory), Json.pretty(toJson()));
+      return classifier.fit(data.train(), data.validation(), training);
     }
   }
 
@@ -82,11 +107,7 @@ public record FineTuning(
    */
   public static FitResult resume(
       Path directory, TrainingListener listener, CancellationToken cancellation) {
-    Path file = directory.resolve(SETTINGS);
-    if (!Files.isRegularFile(file)) {
-      throw InvalidInputException.of(
-          directory, "there is no fine-tuning run to resume (no " + SETTINGS + ")");
-    }
+    RunSettings.task(directory);
     TrainingOptions others =
         TrainingOptions.finetuning()
             .runDirectory(directory)
@@ -94,15 +115,22 @@ public record FineTuning(
             .listener(listener)
             .cancellation(cancellation)
             .build();
-    FineTuning settings = read(file, others);
+    FineTuning settings = read(RunSettings.file(directory), others);
+    Dataset.Split data = settings.data();
     try (BertForSequenceClassification classifier = settings.load()) {
-      return classifier.fit(
-          Dataset.fromFile(settings.train, settings.columns),
-          settings.validation == null
-              ? null
-              : Dataset.fromFile(settings.validation, settings.columns),
-          settings.training);
+      return classifier.fit(data.train(), data.validation(), settings.training);
     }
+  }
+
+  /** The sets; what is held back is a function of the seed. */
+  private Dataset.Split data() {
+    Dataset all = Dataset.fromFile(train, columns);
+    if (validation != null) {
+      return new Dataset.Split(all, Dataset.fromFile(validation, columns));
+    }
+    return validationShare == 0
+        ? new Dataset.Split(all, null)
+        : all.split(validationShare, training.seed());
   }
 
   private BertForSequenceClassification load() {
@@ -127,6 +155,7 @@ public record FineTuning(
     if (validation != null) {
       json.put("validation", validation.toAbsolutePath().toString());
     }
+    json.put("validation_share", validationShare);
     json.putObject("columns")
         .put("text", columns.text())
         .put("second_text", columns.secondText())
@@ -149,6 +178,7 @@ public record FineTuning(
         json.path("new_head").asBoolean(),
         Path.of(text(file, json, "train")),
         json.has("validation") ? Path.of(text(file, json, "validation")) : null,
+        json.path("validation_share").asDouble(),
         new Columns(
             c.path("text").textValue(),
             c.path("second_text").textValue(),

@@ -4,6 +4,7 @@ import dev.graft.bindings.global.graft;
 import dev.graft.io.InvalidInputException;
 import java.io.PrintWriter;
 import java.util.Arrays;
+import java.util.Locale;
 import java.util.ServiceLoader;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -16,7 +17,17 @@ import picocli.CommandLine.ScopeType;
     description =
         "Transfer learning on the JVM: pretrain GPT-2 and BERT, fine-tune them, apply them.",
     versionProvider = Main.Version.class,
-    subcommands = {DoctorCommand.class, TokenizerCommand.class, TraceCommand.class},
+    subcommands = {
+      DoctorCommand.class,
+      TokenizerCommand.class,
+      PretrainCommand.class,
+      FinetuneCommand.class,
+      EvaluateCommand.class,
+      PredictCommand.class,
+      GenerateCommand.class,
+      FillMaskCommand.class,
+      TraceCommand.class
+    },
     exitCodeListHeading = "%nExit codes:%n",
     exitCodeList = {
       "0:done",
@@ -50,6 +61,8 @@ public final class Main extends GraftCommand {
   }
 
   private static int run(String[] args) {
+    // Numbers read the same everywhere.
+    Locale.setDefault(Locale.ENGLISH);
     PrintWriter err = StandardStreams.err();
     try {
       CommandLine line = commandLine();

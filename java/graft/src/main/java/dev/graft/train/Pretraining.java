@@ -1,6 +1,5 @@
 package dev.graft.train;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import dev.graft.io.AtomicFiles;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
@@ -11,10 +10,6 @@ import dev.graft.runtime.Device;
 import dev.graft.text.Tokenizer;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Set;
-import java.util.TreeSet;
 
 /**
  * A run from text files to a model directory: tokenizer (given or trained), token shards, network,
@@ -30,8 +25,6 @@ import java.util.TreeSet;
  * bit-identical to one that never stopped.
  */
 public final class Pretraining {
-  private static final String SETTINGS = "settings.json";
-
   private Pretraining() {}
 
   /**
@@ -42,7 +35,7 @@ public final class Pretraining {
   public static TrainingResult run(PretrainingSettings settings) {
     Path directory = settings.training().runDirectory();
     if (settings.training().resume()) {
-      requireSame(directory.resolve(SETTINGS), settings);
+      RunSettings.requireSame(directory, settings.toJson());
       return resume(directory, settings.training().listener(), settings.training().cancellation());
     }
     RunDirectory.open(directory, false).close();
@@ -51,7 +44,7 @@ public final class Pretraining {
     }
     try (Tokenizer tokenizer = tokenizer(settings)) {
       tokenizer.savePretrained(directory.resolve("tokenizer"));
-      AtomicFiles.write(directory.resolve(SETTINGS), Json.pretty(settings.toJson()));
+      AtomicFiles.write(RunSettings.file(directory), Json.pretty(settings.toJson()));
       return run(settings, tokenizer);
     }
   }
@@ -63,11 +56,7 @@ public final class Pretraining {
    */
   public static TrainingResult resume(
       Path directory, TrainingListener listener, CancellationToken cancellation) {
-    Path file = directory.resolve(SETTINGS);
-    if (!Files.isRegularFile(file)) {
-      throw InvalidInputException.of(
-          directory, "there is no pretraining run to resume (no " + SETTINGS + ")");
-    }
+    RunSettings.task(directory);
     // Killed while its text was still being encoded, a run has trained nothing yet: it begins anew.
     boolean began = Files.isRegularFile(directory.resolve("run.json"));
     TrainingOptions others =
@@ -77,39 +66,9 @@ public final class Pretraining {
             .listener(listener)
             .cancellation(cancellation)
             .build();
-    PretrainingSettings settings = PretrainingSettings.read(file, others);
+    PretrainingSettings settings = PretrainingSettings.read(RunSettings.file(directory), others);
     try (Tokenizer tokenizer = Tokenizer.fromPretrained(directory.resolve("tokenizer"))) {
       return run(settings, tokenizer);
-    }
-  }
-
-  /**
-   * Refuses other settings than the run began with. How often it reports, evaluates and saves is
-   * among them: the settings of the beginning are those that hold.
-   */
-  private static void requireSame(Path file, PretrainingSettings settings) {
-    if (!Files.isRegularFile(file)) {
-      return; // resume says that there is no run
-    }
-    List<String> differences = new ArrayList<>();
-    compare("", Json.readObject(file), settings.toJson(), differences);
-    if (!differences.isEmpty()) {
-      throw InvalidInputException.of(
-          file, "a resumed run keeps its settings, but " + String.join("; ", differences));
-    }
-  }
-
-  private static void compare(String at, JsonNode before, JsonNode now, List<String> differences) {
-    if (before.isObject() && now.isObject()) {
-      Set<String> names = new TreeSet<>();
-      before.fieldNames().forEachRemaining(names::add);
-      now.fieldNames().forEachRemaining(names::add);
-      for (String name : names) {
-        compare(
-            at.isEmpty() ? name : at + "." + name, before.path(name), now.path(name), differences);
-      }
-    } else if (!before.toString().equals(now.toString())) {
-      differences.add(at + " was " + before + ", is " + now);
     }
   }
 

@@ -97,6 +97,19 @@ public record PretrainingSettings(
         config, task, initialModel, tokenizer, corpus, validation, value, training, threads);
   }
 
+  public PretrainingSettings withTraining(TrainingOptions value) {
+    return new PretrainingSettings(
+        config,
+        task,
+        initialModel,
+        tokenizer,
+        corpus,
+        validation,
+        corpusOptions,
+        value,
+        threads);
+  }
+
   public PretrainingSettings withThreads(int value) {
     return new PretrainingSettings(
         config, task, initialModel, tokenizer, corpus, validation, corpusOptions, training, value);

@@ -1,0 +1,180 @@
+package dev.graft.cli;
+
+import dev.graft.FineTuning;
+import dev.graft.FitResult;
+import dev.graft.io.InvalidInputException;
+import dev.graft.model.Task;
+import dev.graft.runtime.DType;
+import dev.graft.runtime.Device;
+import dev.graft.train.Pretraining;
+import dev.graft.train.PretrainingSettings;
+import dev.graft.train.RunSettings;
+import dev.graft.train.TrainingOptions;
+import dev.graft.train.TrainingResult;
+import java.nio.file.Path;
+import java.util.List;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code graft finetune}. */
+@Command(
+    name = "finetune",
+    description =
+        "Fits a BERT to labelled texts (classification), or a GPT-2 to a text (lm). Ctrl-C saves a"
+            + " checkpoint and says how to go on.",
+    footer = {
+      "Examples:",
+      "  graft finetune --model runs/bert --train train.csv --valid test.csv \\",
+      "      --out runs/intents",
+      "  graft finetune --model runs/bert --train pairs.tsv --text-column q1 \\",
+      "      --second-text-column q2 --label-column same --epochs 5 --out runs/pairs",
+      "  graft finetune --task lm --model gpt2 --train poems.txt --out runs/poet",
+      "  graft finetune --out runs/poet --resume"
+    })
+final class FinetuneCommand extends RunCommand {
+  enum Kind {
+    CLASSIFICATION,
+    LM
+  }
+
+  @Option(
+      names = "--task",
+      paramLabel = "TASK",
+      order = 1,
+      description = "classification or lm (default: ${DEFAULT-VALUE}).",
+      defaultValue = "classification")
+  Kind task;
+
+  @Option(
+      names = "--model",
+      paramLabel = "DIR",
+      order = 2,
+      description = "Model directory to begin with, or a run's.")
+  Path model;
+
+  @Option(
+      names = "--train",
+      paramLabel = "FILE",
+      arity = "1..*",
+      order = 3,
+      description = "classification: a .csv, .tsv or .jsonl file; lm: text files.")
+  List<Path> train;
+
+  @Option(
+      names = "--valid",
+      paramLabel = "FILE",
+      arity = "1..*",
+      order = 4,
+      description = "To judge by, in the same form.")
+  List<Path> valid;
+
+  @Option(
+      names = "--valid-share",
+      paramLabel = "P",
+      order = 5,
+      description =
+          "Without --valid: part of the data held back, of each class or of the text's end (default:"
+              + " 0.1; lm: 0.05).")
+  Double validShare;
+
+  @Mixin ColumnFlags columns;
+
+  @Option(
+      names = "--max-length",
+      paramLabel = "N",
+      order = 14,
+      description = "Longest text in tokens, longer ones are cut (default: the model's length).",
+      defaultValue = "0")
+  int maxLength;
+
+  @Option(
+      names = "--new-head",
+      order = 15,
+      description = "Leave a classifier's own classes behind and take those of --train.")
+  boolean newHead;
+
+  @Mixin CorpusFlags text;
+
+  @Override
+  public Integer call() {
+    if (onlyResumes()) {
+      boolean classifies = RunSettings.task(training.out).equals("sequence_classification");
+      return run(
+          (listener, token) ->
+              classifies
+                  ? FineTuning.resume(training.out, listener, token).training()
+                  : Pretraining.resume(training.out, listener, token));
+    }
+    if (model == null) {
+      throw new InvalidInputException("--model: the model to begin with is missing");
+    }
+    if (train == null) {
+      throw new InvalidInputException("--train: the data to train on are missing");
+    }
+    if (valid != null && validShare != null) {
+      throw new InvalidInputException("--valid and --valid-share: give one of them");
+    }
+    DType dtype;
+    try (Device device = compute.open()) {
+      dtype = compute.dtype(device);
+    }
+    TrainingOptions options = training.over(TrainingOptions.finetuning(), dtype).build();
+    return task == Kind.LM ? language(options) : classification(options);
+  }
+
+  private int classification(TrainingOptions options) {
+    Models.require(model, "finetune --task classification", "BERT", !Models.isGpt2(model));
+    double share = valid != null ? 0 : validShare == null ? 0.1 : validShare;
+    FineTuning plan =
+        new FineTuning(
+            model,
+            newHead,
+            one("--train", train),
+            valid == null ? null : one("--valid", valid),
+            share,
+            columns.columns(),
+            maxLength,
+            options,
+            compute.threads);
+    return run(
+        (listener, token) -> {
+          FitResult result =
+              plan.withTraining(
+                      options.toBuilder().listener(listener).cancellation(token).build())
+                  .run();
+          return result.training();
+        });
+  }
+
+  private int language(TrainingOptions options) {
+    Models.require(model, "finetune --task lm", "GPT-2", Models.isGpt2(model));
+    if (columns.given() || newHead || maxLength != 0) {
+      throw new InvalidInputException(
+          "--task lm learns from plain text: columns, --max-length and --new-head are for"
+              + " classification");
+    }
+    PretrainingSettings settings =
+        PretrainingSettings.further(model, Task.CAUSAL_LM, text.corpus(train), options)
+            .withValidation(valid == null ? null : text.corpus(valid))
+            .withCorpusOptions(
+                text.options(valid != null ? 0 : validShare == null ? 0.05 : validShare))
+            .withThreads(compute.threads);
+    return run(
+        (listener, token) -> {
+          TrainingResult result =
+              Pretraining.run(
+                  settings.withTraining(
+                      options.toBuilder().listener(listener).cancellation(token).build()));
+          return result;
+        });
+  }
+
+  private static Path one(String option, List<Path> files) {
+    if (files.size() != 1) {
+      throw new InvalidInputException(
+          option + ": classification takes one file, got " + files.size());
+    }
+    return files.get(0);
+  }
+}

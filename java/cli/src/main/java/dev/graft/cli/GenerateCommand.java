@@ -1,0 +1,173 @@
+package dev.graft.cli;
+
+import dev.graft.GPT2LMHeadModel;
+import dev.graft.apply.GenerationOptions;
+import dev.graft.io.InvalidInputException;
+import dev.graft.io.Json;
+import dev.graft.text.LineReader;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.ThreadLocalRandom;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** {@code graft generate}. */
+@Command(
+    name = "generate",
+    description = "Lets a GPT-2 write on from a prompt; the text appears as it is written.",
+    footer = {
+      "Examples:",
+      "  graft generate --model runs/gpt 'Shall I compare thee'",
+      "  graft generate --model runs/gpt --temperature 0.8 --top-k 40 --samples 3 'O Romeo'",
+      "  graft generate --model runs/gpt --greedy --input prompts.txt --json"
+    })
+final class GenerateCommand extends GraftCommand {
+  @Option(
+      names = "--model",
+      paramLabel = "DIR",
+      required = true,
+      order = 1,
+      description = "Directory of a GPT-2, or of the run it came from.")
+  Path model;
+
+  @Parameters(
+      paramLabel = "PROMPT",
+      arity = "0..*",
+      description = "Prompts; without one the model begins itself.")
+  List<String> prompts = List.of();
+
+  @Option(
+      names = "--input",
+      paramLabel = "FILE",
+      order = 2,
+      description = "A prompt a line; - is standard input.")
+  Path input;
+
+  @Option(
+      names = "--max-tokens",
+      paramLabel = "N",
+      order = 3,
+      description = "Most tokens to write (default: ${DEFAULT-VALUE}).",
+      defaultValue = "200")
+  int maxTokens;
+
+  @Option(
+      names = "--temperature",
+      paramLabel = "T",
+      order = 4,
+      description = "Below 1 more certain, above 1 bolder (default: ${DEFAULT-VALUE}).",
+      defaultValue = "1")
+  double temperature;
+
+  @Option(names = "--greedy", order = 5, description = "Always the most probable token.")
+  boolean greedy;
+
+  @Option(
+      names = "--top-k",
+      paramLabel = "K",
+      order = 6,
+      description = "Draw among the K most probable tokens; 0 for all (default: ${DEFAULT-VALUE}).",
+      defaultValue = "0")
+  int topK;
+
+  @Option(
+      names = "--top-p",
+      paramLabel = "P",
+      order = 7,
+      description = "Draw among the most probable that reach P together (default: 1).",
+      defaultValue = "1")
+  double topP;
+
+  @Option(
+      names = "--repetition-penalty",
+      paramLabel = "R",
+      order = 8,
+      description = "Above 1 tokens that occurred become less probable (default: 1).",
+      defaultValue = "1")
+  double repetitionPenalty;
+
+  @Option(
+      names = "--samples",
+      paramLabel = "N",
+      order = 9,
+      description = "Texts a prompt (default: ${DEFAULT-VALUE}).",
+      defaultValue = "1")
+  int samples;
+
+  @Option(
+      names = "--stop",
+      paramLabel = "TEXT",
+      order = 10,
+      description = "End before this text; may be given more than once.")
+  List<String> stop = List.of();
+
+  @Option(
+      names = "--seed",
+      paramLabel = "N",
+      order = 11,
+      description = "Seed of the draws, for the same text again (default: another each time).")
+  Long seed;
+
+  @Mixin ComputeOptions compute;
+
+  @Option(
+      names = "--json",
+      order = 950,
+      description = "A JSON line a text: prompt, text, seed; nothing appears before it is whole.")
+  boolean json;
+
+  @Override
+  public Integer call() {
+    if (input != null && !prompts.isEmpty()) {
+      throw new InvalidInputException("give prompts or --input, not both");
+    }
+    if (samples < 1) {
+      throw new InvalidInputException("--samples: expected at least 1, got " + samples);
+    }
+    Models.require(model, "generate", "GPT-2", Models.isGpt2(model));
+    long first = seed != null ? seed : ThreadLocalRandom.current().nextInt(Integer.MAX_VALUE);
+    options(first); // refuses before the model is read
+    try (GPT2LMHeadModel loaded = GPT2LMHeadModel.fromPretrained(model, Models.options(compute))) {
+      if (input == null) {
+        for (String prompt : prompts.isEmpty() ? List.of("") : prompts) {
+          write(loaded, prompt, first);
+        }
+        return ExitCode.DONE;
+      }
+      try (LineReader lines = Inputs.lines(input)) {
+        for (String line = lines.next(); line != null; line = lines.next()) {
+          write(loaded, line, first);
+        }
+      }
+    }
+    return ExitCode.DONE;
+  }
+
+  private GenerationOptions options(long drawn) {
+    return new GenerationOptions(
+        maxTokens, greedy ? 0 : temperature, topK, topP, repetitionPenalty, drawn, stop);
+  }
+
+  private void write(GPT2LMHeadModel loaded, String prompt, long first) {
+    for (int i = 0; i < samples; i++) {
+      long drawn = first + i;
+      if (json) {
+        String text = loaded.generate(prompt, options(drawn));
+        json(Json.object().put("prompt", prompt).put("text", text).put("seed", drawn));
+      } else {
+        out().print(prompt);
+        out().flush();
+        loaded.generate(
+            prompt,
+            options(drawn),
+            piece -> {
+              out().print(piece);
+              out().flush();
+            });
+        out().println();
+      }
+    }
+  }
+}

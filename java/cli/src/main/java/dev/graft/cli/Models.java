@@ -1,0 +1,46 @@
+package dev.graft.cli;
+
+import dev.graft.ModelOptions;
+import dev.graft.PreTrainedModel;
+import dev.graft.io.InvalidInputException;
+import dev.graft.io.ModelDirectory;
+import dev.graft.model.Gpt2Config;
+import dev.graft.model.ModelConfig;
+import dev.graft.model.Task;
+import dev.graft.runtime.Device;
+import java.nio.file.Path;
+
+/** What a model directory holds, asked before its weights are read. */
+final class Models {
+  private Models() {}
+
+  static boolean isGpt2(Path directory) {
+    ModelDirectory model = ModelDirectory.resolve(directory);
+    return ModelConfig.fromJson(model.file(ModelDirectory.CONFIG), model.readConfig())
+        instanceof Gpt2Config;
+  }
+
+  static Task task(Path directory) {
+    return PreTrainedModel.taskOf(directory);
+  }
+
+  /** Refuses a model a command cannot use. */
+  static void require(Path directory, String command, String wanted, boolean fits) {
+    if (!fits) {
+      ModelDirectory model = ModelDirectory.resolve(directory);
+      String architecture = model.readConfig().path("architectures").path(0).asText("nothing");
+      throw InvalidInputException.of(
+          model.file(ModelDirectory.CONFIG),
+          command + " needs a " + wanted + ", this says it is " + architecture);
+    }
+  }
+
+  /** Options of a model that is applied. */
+  static ModelOptions options(ComputeOptions compute) {
+    try (Device device = compute.open()) {
+      return ModelOptions.defaults()
+          .withThreads(compute.threads)
+          .withDType(compute.dtype(device));
+    }
+  }
+}

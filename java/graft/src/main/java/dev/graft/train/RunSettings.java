@@ -1,0 +1,75 @@
+package dev.graft.train;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.graft.io.InvalidInputException;
+import dev.graft.io.Json;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+
+/**
+ * {@code settings.json} of a run directory: all the run was made of, so that a resume needs nothing
+ * but the directory.
+ */
+public final class RunSettings {
+  private static final String FILE = "settings.json";
+
+  private RunSettings() {}
+
+  /** The file of a run. */
+  public static Path file(Path runDirectory) {
+    return runDirectory.resolve(FILE);
+  }
+
+  /**
+   * The task a run was begun for, for example {@code "causal_lm"}.
+   *
+   * @throws InvalidInputException if there is no run
+   */
+  public static String task(Path runDirectory) {
+    Path file = file(runDirectory);
+    if (!Files.isRegularFile(file)) {
+      throw InvalidInputException.of(runDirectory, "there is no run to resume (no " + FILE + ")");
+    }
+    return Json.readObject(file).path("task").asText();
+  }
+
+  /**
+   * Refuses to go on with a run by other settings than it began with.
+   *
+   * @throws InvalidInputException naming everything that differs
+   */
+  public static void requireSame(Path runDirectory, ObjectNode settings) {
+    task(runDirectory);
+    Path file = file(runDirectory);
+    List<String> differences = new ArrayList<>();
+    compare("", Json.readObject(file), settings, differences);
+    if (!differences.isEmpty()) {
+      throw InvalidInputException.of(
+          file,
+          "a resumed run keeps the settings it began with, but " + String.join("; ", differences));
+    }
+  }
+
+  private static void compare(String at, JsonNode before, JsonNode now, List<String> differences) {
+    if (before.isObject() && now.isObject()) {
+      Set<String> names = new TreeSet<>();
+      before.fieldNames().forEachRemaining(names::add);
+      now.fieldNames().forEachRemaining(names::add);
+      for (String name : names) {
+        String path = at.isEmpty() ? name : at + "." + name;
+        compare(path, before.path(name), now.path(name), differences);
+      }
+    } else if (!text(before).equals(text(now))) {
+      differences.add(at + " was " + text(before) + ", is " + text(now));
+    }
+  }
+
+  private static String text(JsonNode node) {
+    return node.isMissingNode() ? "not given" : node.toString();
+  }
+}
