@@ -129,6 +129,6 @@ class FineTuningTest {
     assertThatThrownBy(
             () -> FineTuning.resume(start, TrainingListener.NONE, new CancellationToken()))
         .isInstanceOf(InvalidInputException.class)
-        .hasMessageContaining("no fine-tuning run to resume");
+        .hasMessageContaining("there is no run to resume");
   }
 }

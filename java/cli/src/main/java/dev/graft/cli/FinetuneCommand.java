@@ -140,8 +140,7 @@ final class FinetuneCommand extends RunCommand {
     return run(
         (listener, token) -> {
           FitResult result =
-              plan.withTraining(
-                      options.toBuilder().listener(listener).cancellation(token).build())
+              plan.withTraining(options.toBuilder().listener(listener).cancellation(token).build())
                   .run();
           return result.training();
         });

@@ -95,8 +95,7 @@ final class PredictCommand extends GraftCommand {
         BertForSequenceClassification.fromPretrained(
             model, Models.options(compute).withMaxLength(maxLength))) {
       if (input == null) {
-        answer(
-            classifier, texts.stream().map(text -> new LabelledExample(text, null)).toList());
+        answer(classifier, texts.stream().map(text -> new LabelledExample(text, null)).toList());
       } else if (isTable()) {
         table(classifier);
       } else {
@@ -159,7 +158,9 @@ final class PredictCommand extends GraftCommand {
       if (topK > 0 && topK < classes.size()) {
         classes = classes.subList(0, topK);
       }
-      out().append(json ? line(examples.get(i), prediction, classes) : text(examples.get(i), classes));
+      out()
+          .append(
+              json ? line(examples.get(i), prediction, classes) : text(examples.get(i), classes));
       out().append('\n');
     }
   }

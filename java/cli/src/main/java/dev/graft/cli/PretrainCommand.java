@@ -175,9 +175,7 @@ final class PretrainCommand extends RunCommand {
         (listener, token) ->
             Pretraining.run(
                 settings.withTraining(
-                    settings
-                        .training()
-                        .toBuilder()
+                    settings.training().toBuilder()
                         .listener(listener)
                         .cancellation(token)
                         .build())));
@@ -228,19 +226,22 @@ final class PretrainCommand extends RunCommand {
   private ModelConfig shape() {
     if (config != null) {
       if (size != null || layers != null || heads != null || channels != null) {
-        throw new InvalidInputException("--config fixes the shape: no --size or --layers beside it");
+        throw new InvalidInputException(
+            "--config fixes the shape: no --size or --layers beside it");
       }
       ModelConfig read = ModelConfig.fromJson(config, Json.readObject(config));
       return dropout == null ? read : read.withDropout(dropout, dropout, dropout);
     }
     if (type == null) {
-      throw new InvalidInputException("--type: expected gpt2 or bert (or give --config or --model)");
+      throw new InvalidInputException(
+          "--type: expected gpt2 or bert (or give --config or --model)");
     }
     boolean gpt = type == Type.GPT2;
     String name = size != null ? size : gpt ? "micro" : "tiny";
     ModelConfig preset = Presets.of(gpt ? "gpt2" : "bert", name);
     int width = or(channels, preset.channels());
-    int length = or(positions, Math.max(text.context, text.context > 0 ? 0 : preset.maxPositions()));
+    int length =
+        or(positions, Math.max(text.context, text.context > 0 ? 0 : preset.maxPositions()));
     int depth = or(layers, preset.layers());
     int parts = or(heads, preset.heads());
     double drop = dropout != null ? dropout : gpt ? 0 : 0.1;
@@ -270,8 +271,7 @@ final class PretrainCommand extends RunCommand {
         tokenizerType != null
             ? tokenizerType.kind
             : task == Task.CAUSAL_LM ? Kind.BPE : Kind.WORDPIECE;
-    int vocabulary =
-        vocabSize != null ? vocabSize : kind == Kind.CHARACTER ? 0 : USUAL_VOCABULARY;
+    int vocabulary = vocabSize != null ? vocabSize : kind == Kind.CHARACTER ? 0 : USUAL_VOCABULARY;
     return new TokenizerSettings(null, kind, vocabulary, 2, !cased);
   }
 }

@@ -102,7 +102,8 @@ final class ProgressDisplay implements TrainingListener, AutoCloseable {
   }
 
   private void open(StepEvent event) {
-    screen = new PrintStream(new FileOutputStream(FileDescriptor.err), true, StandardCharsets.UTF_8);
+    screen =
+        new PrintStream(new FileOutputStream(FileDescriptor.err), true, StandardCharsets.UTF_8);
     bar =
         new ProgressBarBuilder()
             .setTaskName("training")

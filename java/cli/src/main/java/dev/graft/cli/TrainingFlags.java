@@ -205,8 +205,7 @@ final class TrainingFlags {
   private void rates(TrainingOptions.Builder recipe) {
     TrainingOptions before = recipe.build();
     double peak = lr == null ? before.learningRate() : lr;
-    double end =
-        minLr == null ? before.minLearningRate() / before.learningRate() * peak : minLr;
+    double end = minLr == null ? before.minLearningRate() / before.learningRate() * peak : minLr;
     recipe.learningRate(peak).minLearningRate(end);
   }
 

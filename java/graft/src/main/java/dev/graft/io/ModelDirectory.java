@@ -15,8 +15,8 @@ public record ModelDirectory(Path path) {
   public static final String WEIGHTS = "model.safetensors";
 
   /**
-   * A directory by its path; that of a run stands for its {@code model/}. A name that is no directory here, such as {@code bert-base-uncased},
-   * ends in an exception that says what to do.
+   * A directory by its path; that of a run stands for its {@code model/}. A name that is no
+   * directory here, such as {@code bert-base-uncased}, ends in an exception that says what to do.
    */
   public static ModelDirectory resolve(String nameOrPath) {
     Path path;

@@ -99,15 +99,7 @@ public record PretrainingSettings(
 
   public PretrainingSettings withTraining(TrainingOptions value) {
     return new PretrainingSettings(
-        config,
-        task,
-        initialModel,
-        tokenizer,
-        corpus,
-        validation,
-        corpusOptions,
-        value,
-        threads);
+        config, task, initialModel, tokenizer, corpus, validation, corpusOptions, value, threads);
   }
 
   public PretrainingSettings withThreads(int value) {

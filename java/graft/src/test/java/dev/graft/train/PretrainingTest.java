@@ -226,7 +226,7 @@ class PretrainingTest {
                 Pretraining.resume(
                     folder.resolve("none"), TrainingListener.NONE, new CancellationToken()))
         .isInstanceOf(InvalidInputException.class)
-        .hasMessageContaining("no pretraining run to resume");
+        .hasMessageContaining("there is no run to resume");
   }
 
   @Test
