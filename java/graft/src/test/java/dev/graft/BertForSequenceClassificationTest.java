@@ -210,4 +210,27 @@ class BertForSequenceClassificationTest {
         .isInstanceOf(InvalidInputException.class)
         .hasMessageContaining("none.csv: no such file");
   }
+
+  /** Packing mixes no texts. Oracle: each text alone. Tolerance: products of another height. */
+  @Test
+  void textsTogether_answerAsEachAlone() {
+    List<String> texts = new ArrayList<>();
+    Fixtures.reviews(90, 4).forEach(e -> texts.add(e.text()));
+    for (int i = 0; i < texts.size(); i += 7) {
+      texts.set(i, (texts.get(i) + " ").repeat(1 + i % 4));
+    }
+    try (BertForSequenceClassification model = model()) {
+      model.fit(Fixtures.reviews(64, 1), null, Fixtures.options(20).build());
+      List<Prediction> together = model.predict(texts);
+      assertThat(together).hasSize(texts.size());
+      for (int i = 0; i < texts.size(); i++) {
+        Prediction alone = model.predict(texts.get(i));
+        assertThat(alone.label()).isEqualTo(together.get(i).label());
+        assertThat(alone.probability()).isCloseTo(together.get(i).probability(), within(1e-5));
+      }
+      // A second text is not ignored.
+      assertThat(model.predict("the film was dull", "the book was lovely").probability())
+          .isNotEqualTo(model.predict("the film was dull").probability());
+    }
+  }
 }

@@ -161,6 +161,9 @@ class GPT2LMHeadModelTest {
               CorpusOptions.defaults().withValidationShare(0.1),
               Fixtures.options(150).build());
       assertThat(result.validation().get("loss")).isLessThan(0.4 * before);
+      // The last tenth, judged whole.
+      long tokens = tokenizer.ids(read(text)).length;
+      assertThat(result.validation().get("tokens")).isEqualTo(tokens - (long) (0.9 * tokens) - 1.0);
       assertThat(result.labels()).isEmpty();
       written = model.generate("the ", GenerationOptions.greedy(12));
       assertThat(written).containsAnyOf("film", "book", "play", "song", "meal", "hotel");

@@ -1,9 +1,6 @@
 package dev.graft.apply;
 
-import dev.graft.data.Batch;
 import dev.graft.io.InvalidInputException;
-import dev.graft.model.EvalStep;
-import dev.graft.model.Limits;
 import dev.graft.model.Network;
 import dev.graft.text.Encoding;
 import dev.graft.text.Tokenizer;
@@ -11,14 +8,16 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 
-/** Words for the masks of a text. */
-public final class MaskFiller {
+/** Words for the masks of a text. Serves one thread. */
+public final class MaskFiller implements AutoCloseable {
   private final Network network;
   private final Tokenizer tokenizer;
+  private final PackedForward forward;
 
   public MaskFiller(Network network, Tokenizer tokenizer) {
     this.network = network;
     this.tokenizer = tokenizer;
+    this.forward = new PackedForward(network, network.config().maxPositions(), 1);
   }
 
   /**
@@ -46,22 +45,23 @@ public final class MaskFiller {
               + " tokens, the model takes "
               + network.config().maxPositions());
     }
-    Batch batch = new Batch(encoding.length(), 1, encoding.length()).begin();
-    batch.beginSequence(Batch.IGNORED);
-    for (int i = 0; i < encoding.length(); i++) {
-      batch.addToken(encoding.ids()[i], i, encoding.typeIds()[i], Batch.IGNORED);
-    }
-    batch.finish();
     List<List<Prediction.Scored>> out = new ArrayList<>();
-    try (EvalStep step = new EvalStep(network, Limits.of(batch))) {
-      for (float[] logits : step.vocabularyLogits(batch, rows)) {
-        double[] p = Softmax.of(logits);
-        out.add(
-            Arrays.stream(Softmax.top(p, Math.min(k, p.length)))
-                .mapToObj(i -> new Prediction.Scored(tokenizer.token(i), p[i]))
-                .toList());
-      }
-    }
+    forward.run(
+        List.of(encoding),
+        (step, batch) -> {
+          for (float[] logits : step.vocabularyLogits(batch, rows)) {
+            double[] p = Softmax.of(logits);
+            out.add(
+                Arrays.stream(Softmax.top(p, Math.min(k, p.length)))
+                    .mapToObj(i -> new Prediction.Scored(tokenizer.token(i), p[i]))
+                    .toList());
+          }
+        });
     return out;
+  }
+
+  @Override
+  public void close() {
+    forward.close();
   }
 }

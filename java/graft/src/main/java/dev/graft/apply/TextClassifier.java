@@ -1,11 +1,7 @@
 package dev.graft.apply;
 
-import dev.graft.data.Batch;
-import dev.graft.data.ClassificationSource;
 import dev.graft.data.EncodedTexts;
 import dev.graft.data.LabelledExample;
-import dev.graft.model.EvalStep;
-import dev.graft.model.Limits;
 import dev.graft.model.Network;
 import dev.graft.text.Encoding;
 import dev.graft.text.Tokenizer;
@@ -24,19 +20,17 @@ public final class TextClassifier implements AutoCloseable {
   private final Network network;
   private final Tokenizer tokenizer;
   private final int maxLength;
-  private final int batchSize;
-  private EvalStep step;
-  private Limits limits;
+  private final PackedForward forward;
 
   /**
    * @param maxLength longest text in tokens; at most the model's positions
-   * @param batchSize texts computed together
+   * @param batchSize most texts computed together
    */
   public TextClassifier(Network network, Tokenizer tokenizer, int maxLength, int batchSize) {
     this.network = network;
     this.tokenizer = tokenizer;
     this.maxLength = Math.min(maxLength, network.config().maxPositions());
-    this.batchSize = batchSize;
+    this.forward = new PackedForward(network, this.maxLength, batchSize);
   }
 
   /** The k most probable classes of each text. */
@@ -66,41 +60,12 @@ public final class TextClassifier implements AutoCloseable {
   /** Class logits of each text, in order. */
   public List<float[]> logits(List<Encoding> texts) {
     List<float[]> out = new ArrayList<>(texts.size());
-    if (texts.isEmpty()) {
-      return out;
-    }
-    int[] labels = new int[texts.size()];
-    Arrays.fill(labels, Batch.IGNORED);
-    ClassificationSource source = new ClassificationSource(texts, labels, batchSize, false, 0);
-    Batch batch = source.newBatch();
-    EvalStep eval = step(batch);
-    for (long b = 0; b < source.batchesPerEpoch(); b++) {
-      source.fill(b, batch);
-      out.addAll(List.of(eval.classify(batch)));
-    }
+    forward.run(texts, (step, batch) -> out.addAll(List.of(step.classify(batch))));
     return out;
-  }
-
-  private EvalStep step(Batch batch) {
-    Limits wanted = Limits.of(batch);
-    boolean fits =
-        limits != null
-            && limits.maxTokens() >= wanted.maxTokens()
-            && limits.maxSequences() == wanted.maxSequences()
-            && limits.maxSeqlen() >= wanted.maxSeqlen();
-    if (!fits) {
-      close();
-      limits = wanted;
-      step = new EvalStep(network, wanted);
-    }
-    return step;
   }
 
   @Override
   public void close() {
-    if (step != null) {
-      step.close();
-      step = null;
-    }
+    forward.close();
   }
 }

@@ -1,11 +1,7 @@
 package dev.graft.apply;
 
-import dev.graft.data.Batch;
-import dev.graft.data.ClassificationSource;
 import dev.graft.data.EncodedTexts;
 import dev.graft.data.LabelledExample;
-import dev.graft.model.EvalStep;
-import dev.graft.model.Limits;
 import dev.graft.model.Network;
 import dev.graft.text.Tokenizer;
 import java.util.ArrayList;
@@ -21,7 +17,7 @@ public final class TextEmbedder implements AutoCloseable {
   private final Network network;
   private final Tokenizer tokenizer;
   private final int maxLength;
-  private final int batchSize;
+  private final PackedForward forward;
 
   /**
    * @param maxLength longest text in tokens; at most the model's positions
@@ -31,7 +27,7 @@ public final class TextEmbedder implements AutoCloseable {
     this.network = network;
     this.tokenizer = tokenizer;
     this.maxLength = Math.min(maxLength, network.config().maxPositions());
-    this.batchSize = batchSize;
+    this.forward = new PackedForward(network, this.maxLength, batchSize);
   }
 
   /** The mean of each text's last hidden states, in order: [C] each. */
@@ -58,9 +54,6 @@ public final class TextEmbedder implements AutoCloseable {
 
   private List<float[][]> states(List<String> texts) {
     List<float[][]> out = new ArrayList<>(texts.size());
-    if (texts.isEmpty()) {
-      return out;
-    }
     List<LabelledExample> examples =
         texts.stream().map(text -> new LabelledExample(text, null)).toList();
     EncodedTexts encoded = EncodedTexts.of(tokenizer, examples, maxLength);
@@ -71,30 +64,26 @@ public final class TextEmbedder implements AutoCloseable {
           texts.size(),
           maxLength);
     }
-    int[] labels = new int[texts.size()];
-    Arrays.fill(labels, Batch.IGNORED);
-    ClassificationSource source =
-        new ClassificationSource(encoded.encodings(), labels, batchSize, false, 0);
-    Batch batch = source.newBatch();
     int channels = network.config().channels();
-    try (EvalStep step = new EvalStep(network, Limits.of(batch))) {
-      for (long b = 0; b < source.batchesPerEpoch(); b++) {
-        source.fill(b, batch);
-        float[] rows = step.hidden(batch);
-        for (int s = 0; s < batch.liveSequences; s++) {
-          int from = batch.cuSeqlens[s];
-          float[][] states = new float[batch.cuSeqlens[s + 1] - from][];
-          for (int t = 0; t < states.length; t++) {
-            int at = (from + t) * channels;
-            states[t] = Arrays.copyOfRange(rows, at, at + channels);
+    forward.run(
+        encoded.encodings(),
+        (step, batch) -> {
+          float[] rows = step.hidden(batch);
+          for (int s = 0; s < batch.liveSequences; s++) {
+            int from = batch.cuSeqlens[s];
+            float[][] states = new float[batch.cuSeqlens[s + 1] - from][];
+            for (int t = 0; t < states.length; t++) {
+              int at = (from + t) * channels;
+              states[t] = Arrays.copyOfRange(rows, at, at + channels);
+            }
+            out.add(states);
           }
-          out.add(states);
-        }
-      }
-    }
+        });
     return out;
   }
 
   @Override
-  public void close() {}
+  public void close() {
+    forward.close();
+  }
 }

@@ -21,6 +21,7 @@ public final class Batch {
   public static final int MASK_BUCKET = 64;
 
   private final int maxTokens;
+  private final int maxLiveSequences;
   private final int maxSequences;
   private final int maxSeqlen;
 
@@ -92,6 +93,7 @@ public final class Batch {
     }
     this.maxTokens = roundUp(maxTokens, TOKEN_BUCKET);
     this.maxSeqlen = maxSeqlen;
+    this.maxLiveSequences = maxLiveSequences;
     this.maxSequences = maxLiveSequences + (TOKEN_BUCKET - 1 + maxSeqlen - 1) / maxSeqlen;
     inputIds = new int[this.maxTokens];
     positionIds = new int[this.maxTokens];
@@ -116,6 +118,11 @@ public final class Batch {
   /** Rows of the largest bucket. */
   public int maxTokens() {
     return maxTokens;
+  }
+
+  /** Most sequences with data. */
+  public int maxLiveSequences() {
+    return maxLiveSequences;
   }
 
   /** Most sequences, the tail's included. */
