@@ -150,22 +150,11 @@ public final class AddNormCase extends KernelCase {
   }
 
   private Tensor mask(int k, int opId, ScalarType precision) {
-    return Torch.of(hiddenMask(k, opId, rows, channels), precision, rows, channels);
-  }
-
-  /** 256 / (256 − k) where kept, else 0: the bytes graft.h documents for hidden dropout. */
-  static double[] hiddenMask(int k, int opId, long rows, long channels) {
-    long key = Philox.streamKey(SEED, STEP, opId);
-    double[] factors = new double[Math.toIntExact(rows * channels)];
-    int[] words = new int[4];
-    for (int r = 0; r < rows; r++) {
-      for (int c = 0; c < channels; c++) {
-        Philox.words(key, c / 16, r, 0, 0, words);
-        int drawn = (words[(c % 16) / 4] >>> (8 * (c % 4))) & 0xFF;
-        factors[Math.toIntExact(r * channels + c)] = drawn < k ? 0 : 256.0 / (256 - k);
-      }
-    }
-    return factors;
+    return Torch.of(
+        KeepMask.hidden(Philox.streamKey(SEED, STEP, opId), k, rows, channels),
+        precision,
+        rows,
+        channels);
   }
 
   @Override

@@ -226,26 +226,11 @@ public final class AttentionCase extends KernelCase {
     }
     int seen = rows - firstRow;
     int keys = Math.toIntExact(sk.size(1));
-    Tensor keep =
-        Torch.of(keep(sequence, firstRow, seen, keys), scores.scalar_type(), heads, seen, keys);
+    double[] factors =
+        KeepMask.attention(
+            Philox.streamKey(SEED, STEP, 5), dropout, sequence, heads, firstRow, seen, keys);
+    Tensor keep = Torch.of(factors, scores.scalar_type(), heads, seen, keys);
     return torch.matmul(scores.softmax(-1).mul(keep), sv);
-  }
-
-  /** 256 / (256 − k) where kept, else 0, from the documented Philox bytes. */
-  private double[] keep(int sequence, int firstRow, int rows, int keys) {
-    long key = Philox.streamKey(SEED, STEP, 5);
-    double[] factors = new double[heads * rows * keys];
-    int[] words = new int[4];
-    for (int h = 0; h < heads; h++) {
-      for (int i = 0; i < rows; i++) {
-        for (int j = 0; j < keys; j++) {
-          Philox.words(key, j / 16, firstRow + i, h, sequence, words);
-          int drawn = (words[(j % 16) / 4] >>> (8 * (j % 4))) & 0xFF;
-          factors[(h * rows + i) * keys + j] = drawn < dropout ? 0 : 256.0 / (256 - dropout);
-        }
-      }
-    }
-    return factors;
   }
 
   private static Tensor mask(int rows, int keys, ScalarType precision) {

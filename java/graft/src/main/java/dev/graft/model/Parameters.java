@@ -50,7 +50,8 @@ public final class Parameters implements AutoCloseable {
    * @param shape as published
    */
   public record Part(String name, long offset, long[] shape) {
-    long count() {
+    /** Elements. */
+    public long count() {
       return Arrays.stream(shape).reduce(1, Math::multiplyExact);
     }
   }

@@ -1,0 +1,175 @@
+package dev.graft.bench;
+
+import dev.graft.data.Batch;
+import dev.graft.model.BertConfig;
+import dev.graft.model.Gpt2Config;
+import dev.graft.model.ModelConfig;
+import dev.graft.model.Network;
+import dev.graft.model.Parameters.Parameter;
+import dev.graft.model.Parameters.Part;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.bytedeco.pytorch.DoubleOptional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptional;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.Reduction;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/**
+ * A network built again from libtorch's ops, on a copy of its weights, with gradients by autograd:
+ * in double the truth, in fp32 and bf16 what an eager user of libtorch gets.
+ *
+ * <p>In bf16 the leaves are fp32 and rounded where they are read, as mixed-precision training does;
+ * the loss is taken in fp32, as the reference implementation takes it. Activations are [B · T, C].
+ */
+abstract class Twin {
+  final ScalarType precision;
+  private final Map<String, Tensor> leaves = new LinkedHashMap<>();
+
+  Twin(Network network, ScalarType precision) {
+    this.precision = precision;
+    ScalarType leaf = precision == Torch.F64 ? Torch.F64 : Torch.F32;
+    for (Parameter p : network.parameters().all()) {
+      for (Part part : p.parts()) {
+        double[] values = new double[Math.toIntExact(part.count())];
+        float[] read = p.compute().floats(part.offset(), values.length);
+        for (int i = 0; i < values.length; i++) {
+          values[i] = read[i];
+        }
+        leaves.put(part.name(), Torch.leaf(values, leaf, part.shape()));
+      }
+    }
+  }
+
+  /** The twin of a network, with the weights its kernels read. */
+  static Twin of(Network network, ScalarType precision) {
+    ModelConfig config = network.config();
+    return config instanceof Gpt2Config gpt2
+        ? new Gpt2Twin(network, gpt2, precision)
+        : new BertTwin(network, (BertConfig) config, precision);
+  }
+
+  /** Leaves by checkpoint name. */
+  Map<String, Tensor> leaves() {
+    return leaves;
+  }
+
+  /**
+   * The loss that a step on this batch minimises: the mean over its labels, summed over the heads.
+   *
+   * @param masks the dropout to apply, or null for none
+   */
+  abstract Tensor loss(PaddedBatch batch, Masks masks);
+
+  /** A weight as the ops read it. */
+  final Tensor weight(String name) {
+    Tensor leaf = leaves.get(name);
+    if (leaf == null) {
+      throw new IllegalArgumentException("no weight " + name + " among " + leaves.keySet());
+    }
+    return precision == Torch.BF16 ? leaf.to(Torch.BF16) : leaf;
+  }
+
+  final boolean has(String name) {
+    return leaves.containsKey(name);
+  }
+
+  final Tensor embedding(String name, Tensor ids) {
+    return torch.embedding(weight(name), ids);
+  }
+
+  /** x · Wᵀ + b, of weights [out, in]. */
+  final Tensor linear(String name, Tensor x) {
+    return torch.linear(x, weight(name + ".weight"), new TensorOptional(weight(name + ".bias")));
+  }
+
+  /** LayerNorm over the channels. */
+  final Tensor norm(String name, Tensor x, double eps) {
+    return torch.layer_norm(
+        x,
+        new long[] {x.size(-1)},
+        new TensorOptional(weight(name + ".weight")),
+        new TensorOptional(weight(name + ".bias")),
+        eps,
+        false);
+  }
+
+  static Tensor activation(String name, Tensor x) {
+    return switch (name) {
+      case "gelu_new", "gelu_pytorch_tanh" -> torch.gelu(x, "tanh");
+      case "gelu" -> torch.gelu(x, "none");
+      case "relu" -> torch.relu(x);
+      case "tanh" -> torch.tanh(x);
+      default -> throw new IllegalArgumentException("no activation " + name + " in the twin");
+    };
+  }
+
+  final Tensor dropTokens(Masks masks, int opId, double probability, Tensor x) {
+    return masks == null || probability == 0
+        ? x
+        : x.mul(masks.tokens(opId, probability, (int) x.size(1), precision));
+  }
+
+  /** Multi-head attention of [B · T, C] operands. */
+  final Tensor attention(
+      PaddedBatch batch,
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      int heads,
+      boolean causal,
+      Masks masks,
+      int opId,
+      double probability) {
+    Tensor qh = heads(batch, q, heads);
+    Tensor kh = heads(batch, k, heads);
+    Tensor vh = heads(batch, v, heads);
+    Tensor out;
+    if (masks == null || probability == 0) {
+      TensorOptional mask =
+          batch.isFull()
+              ? new TensorOptional()
+              : new TensorOptional(batch.scoreMask(causal, precision));
+      out =
+          torch.scaled_dot_product_attention(
+              qh, kh, vh, mask, 0, causal && batch.isFull(), new DoubleOptional(), false);
+    } else {
+      double scale = 1 / Math.sqrt(qh.size(3));
+      Tensor scores =
+          torch
+              .matmul(qh.mul(Torch.scalar(scale)), kh.transpose(2, 3))
+              .add(batch.scoreMask(causal, precision));
+      Tensor kept = scores.softmax(-1).mul(masks.scores(opId, probability, heads, precision));
+      out = torch.matmul(kept, vh);
+    }
+    return out.transpose(1, 2).reshape(q.size(0), q.size(1));
+  }
+
+  private static Tensor heads(PaddedBatch batch, Tensor x, int heads) {
+    return x.reshape(batch.sequences, batch.columns, heads, x.size(1) / heads).transpose(1, 2);
+  }
+
+  static Tensor[] thirds(Tensor joined) {
+    TensorVector parts = joined.chunk(3, 1);
+    return new Tensor[] {parts.get(0), parts.get(1), parts.get(2)};
+  }
+
+  /** Mean cross-entropy over the rows with a label; 0 if there is none. */
+  final Tensor crossEntropy(Tensor logits, Tensor targets, long labels) {
+    Tensor wide = precision == Torch.F64 ? logits : logits.to(Torch.F32);
+    if (labels == 0) {
+      return wide.sum().mul(Torch.scalar(0));
+    }
+    return torch
+        .cross_entropy_loss(
+            wide, targets, new TensorOptional(), Reduction.Sum.value, Batch.IGNORED, 0)
+        .div(Torch.scalar(labels));
+  }
+
+  /** The rows of a [B · T, C] tensor at some cells. */
+  static Tensor rows(Tensor x, Tensor cells) {
+    return x.index_select(0, cells);
+  }
+}
