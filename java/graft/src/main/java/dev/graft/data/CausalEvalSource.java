@@ -12,6 +12,10 @@ public final class CausalEvalSource implements BatchSource {
   private final int batchSize;
 
   public CausalEvalSource(TokenRange tokens, int context, int batchSize) {
+    if (context < 1 || batchSize < 1) {
+      throw new IllegalArgumentException(
+          "expected positive sizes, got a context of " + context + ", a batch of " + batchSize);
+    }
     if (tokens.size() < 2) {
       throw new InvalidInputException(
           "the validation text has " + tokens.size() + " tokens; it needs at least 2");

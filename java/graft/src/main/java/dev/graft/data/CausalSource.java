@@ -54,7 +54,7 @@ public final class CausalSource implements BatchSource {
     this.packing = packing;
     this.sampling = sampling;
     this.seed = seed;
-    pieces = packing == Packing.DOCUMENT ? new Pieces(tokens, context + 1, 2) : null;
+    pieces = packing == Packing.DOCUMENT ? new Pieces(tokens, context + 1, 1, 2) : null;
     if (packing == Packing.STREAM && tokens.size() < context + 1L) {
       throw new InvalidInputException(
           "the training text has "

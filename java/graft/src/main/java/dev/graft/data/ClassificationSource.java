@@ -93,6 +93,7 @@ public final class ClassificationSource implements BatchSource {
     int hash = Arrays.hashCode(labels);
     for (Encoding encoding : encodings) {
       hash = 31 * hash + Arrays.hashCode(encoding.ids());
+      hash = 31 * hash + Arrays.hashCode(encoding.typeIds());
     }
     return String.join(
         " ",

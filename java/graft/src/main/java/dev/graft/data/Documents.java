@@ -1,9 +1,9 @@
 package dev.graft.data;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import dev.graft.io.InvalidInputException;
-import dev.graft.io.Json;
+import dev.graft.text.LineReader;
+import dev.graft.text.TextPieces;
 import dev.graft.text.TextReader;
 import java.nio.file.Path;
 import java.util.List;
@@ -12,7 +12,7 @@ import java.util.List;
 public final class Documents {
   private Documents() {}
 
-  /** Takes a document in pieces; concatenated they are its text. */
+  /** Takes a document in pieces, cut as {@link TextPieces} does; concatenated they are its text. */
   public interface Sink {
     void text(String piece);
 
@@ -33,95 +33,61 @@ public final class Documents {
         }
         case JSONL -> jsonLines(file, field, sink);
         case BLANK_LINE -> blocks(file, sink);
-        case LINE ->
-            lines(
-                file,
-                (number, line) -> {
-                  if (!line.isBlank()) {
-                    sink.text(line);
-                    sink.endOfDocument();
-                  }
-                });
+        case LINE -> lines(file, sink);
         default -> throw new AssertionError(mode);
       }
     }
   }
 
-  private interface LineSink {
-    void line(long number, String line);
-  }
-
-  /** Lines without their ends ({@code \n} or {@code \r\n}). */
-  private static void lines(Path file, LineSink sink) {
-    StringBuilder held = new StringBuilder();
-    long[] number = {0};
-    TextReader.pieces(
-        file,
-        piece -> {
-          int from = 0;
-          for (int end = piece.indexOf('\n'); end >= 0; end = piece.indexOf('\n', from)) {
-            held.append(piece, from, end);
-            sink.line(++number[0], chomp(held));
-            held.setLength(0);
-            from = end + 1;
-          }
-          held.append(piece, from, piece.length());
-        });
-    if (held.length() > 0) {
-      sink.line(++number[0], chomp(held));
+  private static void lines(Path file, Sink sink) {
+    try (LineReader lines = LineReader.open(file)) {
+      for (String line = lines.next(); line != null; line = lines.next()) {
+        if (!line.isBlank()) {
+          sink.text(line);
+          sink.endOfDocument();
+        }
+      }
     }
   }
 
-  private static String chomp(StringBuilder line) {
-    int length = line.length();
-    return length > 0 && line.charAt(length - 1) == '\r'
-        ? line.substring(0, length - 1)
-        : line.toString();
-  }
-
   private static void blocks(Path file, Sink sink) {
-    boolean[] open = {false};
-    lines(
-        file,
-        (number, line) -> {
-          if (line.isBlank()) {
-            if (open[0]) {
-              sink.endOfDocument();
-              open[0] = false;
-            }
-          } else {
-            sink.text(open[0] ? "\n" + line : line);
-            open[0] = true;
-          }
-        });
-    if (open[0]) {
+    // Not a piece a line: a token may hold a line end and the white space before it.
+    TextPieces pieces = new TextPieces(sink::text);
+    boolean open = false;
+    try (LineReader lines = LineReader.open(file)) {
+      for (String line = lines.next(); line != null; line = lines.next()) {
+        if (!line.isBlank()) {
+          pieces.append(open ? "\n" + line : line);
+          open = true;
+        } else if (open) {
+          pieces.end();
+          sink.endOfDocument();
+          open = false;
+        }
+      }
+    }
+    if (open) {
+      pieces.end();
       sink.endOfDocument();
     }
   }
 
   private static void jsonLines(Path file, String field, Sink sink) {
-    lines(
-        file,
-        (number, line) -> {
-          if (line.isBlank()) {
-            return;
-          }
-          JsonNode node;
-          try {
-            node = Json.MAPPER.readTree(line);
-          } catch (JsonProcessingException e) {
-            throw InvalidInputException.ofLine(
-                file, number, "not valid JSON: " + e.getOriginalMessage());
-          }
-          JsonNode text = node.path(field);
-          if (!text.isTextual()) {
-            throw InvalidInputException.ofLine(
-                file, number, "there is no text field '" + field + "'");
-          }
-          if (!text.asText().isEmpty()) {
-            sink.text(text.asText());
-            sink.endOfDocument();
-          }
-        });
+    try (LineReader lines = LineReader.open(file)) {
+      for (String line = lines.next(); line != null; line = lines.next()) {
+        if (line.isBlank()) {
+          continue;
+        }
+        JsonNode text = LabelledJson.object(file, lines.number(), line).path(field);
+        if (!text.isTextual()) {
+          throw InvalidInputException.ofLine(
+              file, lines.number(), "there is no text field '" + field + "'");
+        }
+        if (!text.asText().isEmpty()) {
+          sink.text(text.asText());
+          sink.endOfDocument();
+        }
+      }
+    }
   }
 }

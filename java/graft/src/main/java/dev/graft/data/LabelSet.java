@@ -40,7 +40,7 @@ public final class LabelSet {
         example -> {
           if (example.label() == null || example.label().isEmpty()) {
             throw new InvalidInputException(
-                source + ": an example has no label: " + shorten(example.text()));
+                at(source, example.line()) + "there is no label for: " + shorten(example.text()));
           }
           names.add(example.label());
         });
@@ -52,6 +52,10 @@ public final class LabelSet {
         numbers
             ? names.stream().sorted(Comparator.comparingInt(Integer::parseInt)).toList()
             : List.copyOf(names));
+  }
+
+  private static String at(String source, long line) {
+    return source + (line > 0 ? ": line " + line + ": " : ": ");
   }
 
   private static String shorten(String text) {
@@ -70,18 +74,27 @@ public final class LabelSet {
     return names.get(id);
   }
 
+  /** The id of an example's class; {@code source} and line are named if there is none. */
+  public int id(LabelledExample example, String source) {
+    return id(example.label(), source, example.line());
+  }
+
   /** The id of a class; {@code source} is named if there is none. */
   public int id(String name, String source) {
+    return id(name, source, 0);
+  }
+
+  private int id(String name, String source, long line) {
     Integer id = name == null ? null : ids.get(name);
     if (id == null) {
       throw new InvalidInputException(
-          source
-              + ": the label '"
+          at(source, line)
+              + "the label '"
               + name
               + "' is not one of the "
               + names.size()
               + " classes "
-              + (names.size() > 12 ? names.subList(0, 12) + "…" : names));
+              + (names.size() > 100 ? names.subList(0, 100) + "…" : names));
     }
     return id;
   }

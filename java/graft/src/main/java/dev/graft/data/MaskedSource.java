@@ -3,6 +3,7 @@ package dev.graft.data;
 import dev.graft.io.InvalidInputException;
 import dev.graft.runtime.Philox;
 import dev.graft.text.Tokenizer;
+import java.util.BitSet;
 
 /**
  * Training batches for BERT's objectives: one example a sequence, masked anew every epoch. An
@@ -22,7 +23,7 @@ public final class MaskedSource implements BatchSource {
   private final long seed;
   private final int cls;
   private final int sep;
-  private final int end;
+  private final BitSet unmaskable = new BitSet();
   private final int[] ids;
   private final int[] types;
   private final int[] labels;
@@ -32,7 +33,7 @@ public final class MaskedSource implements BatchSource {
   private Permutation permutation;
 
   /**
-   * @param tokens a corpus without special tokens
+   * @param tokens a corpus; special tokens in it are never masked
    * @param maxLength longest sequence, special tokens included
    * @param batchSize sequences of a batch
    * @param shuffle false for an evaluation: pieces in order, the same masks every time
@@ -48,7 +49,6 @@ public final class MaskedSource implements BatchSource {
       long seed) {
     cls = tokenizer.clsId();
     sep = tokenizer.sepId();
-    end = tokenizer.eosId();
     if (cls < 0 || sep < 0) {
       throw new InvalidInputException("the tokenizer has no [CLS] and [SEP]");
     }
@@ -69,9 +69,13 @@ public final class MaskedSource implements BatchSource {
     this.nextSentence = nextSentence;
     this.shuffle = shuffle;
     this.seed = seed;
-    pieces = new Pieces(tokens, maxLength - added, nextSentence ? 2 : 1);
+    pieces = new Pieces(tokens, maxLength - added, 0, nextSentence ? 2 : 1);
     if (pieces.count() == 0 || (nextSentence && pieces.count() < 2)) {
       throw new InvalidInputException("the text is too short to make examples of it");
+    }
+    // Special tokens that stand in the text; an unknown word is a word all the same.
+    for (int id = 0; id < tokenizer.vocabSize(); id++) {
+      unmaskable.set(id, tokenizer.isSpecial(id) && id != tokenizer.unkId());
     }
     ids = new int[maxLength];
     types = new int[maxLength];
@@ -156,7 +160,7 @@ public final class MaskedSource implements BatchSource {
   private void copy(long start, int count, int type) {
     for (int i = 0; i < count; i++) {
       int id = tokens.token(start + i);
-      put(id, type, id == end);
+      put(id, type, unmaskable.get(id));
     }
   }
 

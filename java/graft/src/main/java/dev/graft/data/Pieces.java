@@ -2,19 +2,22 @@ package dev.graft.data;
 
 import java.util.Arrays;
 
-/** The documents of a corpus run, cut into pieces of at most so many tokens. */
+/**
+ * The documents of a corpus run, cut into pieces of at most {@code longest} tokens, of which each
+ * begins with the last {@code overlap} of the one before.
+ */
 final class Pieces {
   private long[] starts = new long[1024];
   private int[] lengths = new int[1024];
   private int count;
 
   /** Pieces shorter than {@code shortest} are left out. */
-  Pieces(TokenRange range, int longest, int shortest) {
+  Pieces(TokenRange range, int longest, int overlap, int shortest) {
     TokenShards shards = range.shards();
     for (long d = 0; d < shards.documents(); d++) {
       long from = Math.max(range.begin(), shards.documentStart(d));
       long to = Math.min(range.end(), shards.documentStart(d + 1));
-      for (long at = from; at < to; at += longest) {
+      for (long at = from; at + overlap < to; at += longest - overlap) {
         int length = (int) Math.min(longest, to - at);
         if (length >= shortest) {
           add(at - range.begin(), length);

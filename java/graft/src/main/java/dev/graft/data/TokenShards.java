@@ -1,22 +1,23 @@
 package dev.graft.data;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import dev.graft.io.AtomicFiles;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.text.Tokenizer;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.MappedByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.zip.CRC32C;
 
@@ -24,90 +25,135 @@ import java.util.zip.CRC32C;
  * Token ids of a corpus on disk, memory-mapped, so that it may be larger than memory. A directory
  * holds {@code tokens-00000.bin …} (little endian, 2 bytes a token up to 65,536 ids, else 4),
  * {@code documents.bin} (the first token of each document, 8 bytes) and, written last, {@code
- * shards.json} with counts and checksums.
+ * shards.json} with counts and checksums. Opening reads everything once, to check it.
  */
 public final class TokenShards implements AutoCloseable {
-  private static final String MANIFEST = "shards.json";
-  private static final String DOCUMENTS = "documents.bin";
-  private static final int VERSION = 1;
+  static final String MANIFEST = "shards.json";
+  static final String DOCUMENTS = "documents.bin";
+  static final int VERSION = 1;
 
-  /** Tokens of a shard: 2^28, at most 1 GiB. */
-  private static final long SHARD = 1L << 28;
+  /** Tokens of a shard: at most 1 GiB. */
+  static final long SHARD = 1L << 28;
+
+  private static final long DOCUMENTS_A_MAP = 1L << 27;
 
   private final Path directory;
+  private final Path manifest;
+  private final ObjectNode json;
   private final List<ByteBuffer> shards = new ArrayList<>();
-  private final ByteBuffer documents;
+  private final List<ByteBuffer> documents = new ArrayList<>();
   private final long tokens;
   private final long documentCount;
+  private final long shardTokens;
   private final int bytes;
   private final int vocabSize;
   private final String vocabulary;
   private final String fingerprint;
+  private boolean closed;
 
   private TokenShards(Path directory) {
     this.directory = directory;
-    Path manifest = directory.resolve(MANIFEST);
-    ObjectNode json = Json.readObject(manifest);
-    if (json.path("version").asInt(-1) != VERSION) {
+    manifest = directory.resolve(MANIFEST);
+    json = Json.readObject(manifest);
+    number("version", VERSION, VERSION);
+    tokens = number("tokens", 1, Long.MAX_VALUE / 8);
+    documentCount = number("documents", 1, tokens);
+    shardTokens = number("tokens_per_shard", 1, SHARD);
+    bytes = (int) number("bytes_per_token", 2, 4);
+    vocabSize = (int) number("vocab_size", 1, bytes == 2 ? 1 << 16 : Integer.MAX_VALUE);
+    vocabulary = text(json, "vocabulary");
+    JsonNode listed = json.path("shards");
+    long needed = (tokens - 1) / shardTokens + 1;
+    if (bytes == 3 || listed.size() != needed) {
       throw InvalidInputException.of(
-          manifest, "expected version " + VERSION + ", got " + json.path("version"));
+          manifest,
+          tokens + " tokens of " + bytes + " bytes do not make " + listed.size() + " shards");
     }
-    tokens = json.path("tokens").asLong(-1);
-    documentCount = json.path("documents").asLong(-1);
-    bytes = json.path("bytes_per_token").asInt(-1);
-    vocabSize = json.path("vocab_size").asInt(-1);
-    vocabulary = json.path("vocabulary").asText("");
-    if (tokens < 1 || documentCount < 1 || (bytes != 2 && bytes != 4) || vocabSize < 1) {
-      throw InvalidInputException.of(manifest, "its counts cannot be right");
-    }
+    MessageDigest sums = sha256();
+    sums.update((vocabulary + " " + shardTokens).getBytes(StandardCharsets.UTF_8));
     long left = tokens;
-    StringBuilder sums = new StringBuilder(vocabulary);
-    for (JsonNode shard : json.path("shards")) {
-      long count = Math.min(SHARD, left);
-      Path file = directory.resolve(shardName(shards.size()));
-      shards.add(map(file, count * bytes, shard.path("crc32c").asText("")));
-      sums.append(shard.path("crc32c").asText(""));
-      left -= count;
+    for (JsonNode shard : listed) {
+      long size = Math.min(shardTokens, left) * bytes;
+      String sum = text(shard, "crc32c");
+      open(shardName(shards.size()), size, size, sum, shards);
+      sums.update((" " + sum).getBytes(StandardCharsets.UTF_8));
+      left -= shardTokens;
     }
-    if (left != 0) {
-      throw InvalidInputException.of(manifest, "its shards do not hold " + tokens + " tokens");
-    }
-    documents =
-        map(
-            directory.resolve(DOCUMENTS),
-            Math.multiplyExact(documentCount, 8L),
-            json.path("documents_crc32c").asText(""));
-    long before = -1;
-    for (long d = 0; d < documentCount; d++) {
-      long start = documents.getLong(Math.toIntExact(8 * d));
-      if (start < 0 || start >= tokens || start <= before || (d == 0 && start != 0)) {
-        throw InvalidInputException.of(
-            directory.resolve(DOCUMENTS), 8 * d, "document " + d + " begins at " + start);
-      }
-      before = start;
-    }
-    fingerprint = Integer.toHexString(sums.toString().hashCode()) + "-" + tokens;
+    String sum = text(json, "documents_crc32c");
+    open(DOCUMENTS, 8 * documentCount, 8 * DOCUMENTS_A_MAP, sum, documents);
+    sums.update((" " + sum).getBytes(StandardCharsets.UTF_8));
+    checkDocuments();
+    fingerprint = HexFormat.of().formatHex(sums.digest(), 0, 16) + "-" + tokens;
   }
 
-  private static ByteBuffer map(Path file, long size, String checksum) {
+  private long number(String name, long least, long most) {
+    JsonNode node = json.path(name);
+    if (!node.canConvertToLong()
+        || !node.isIntegralNumber()
+        || node.asLong() < least
+        || node.asLong() > most) {
+      throw InvalidInputException.of(
+          manifest,
+          name
+              + ": expected "
+              + (least == most ? "" + least : "a number of " + least + " to " + most)
+              + ", got "
+              + (node.isMissingNode() ? "none" : node));
+    }
+    return node.asLong();
+  }
+
+  private String text(JsonNode node, String name) {
+    if (!node.path(name).isTextual()) {
+      throw InvalidInputException.of(manifest, "there is no text '" + name + "'");
+    }
+    return node.path(name).asText();
+  }
+
+  /** Maps a file in parts of so many bytes and compares its checksum. */
+  private void open(String name, long size, long part, String checksum, List<ByteBuffer> to) {
+    Path file = directory.resolve(name);
+    CRC32C crc = new CRC32C();
     try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
       if (channel.size() != size) {
         throw InvalidInputException.of(
             file, "expected " + size + " bytes, there are " + channel.size() + " (truncated?)");
       }
-      MappedByteBuffer mapped = channel.map(FileChannel.MapMode.READ_ONLY, 0, size);
-      CRC32C crc = new CRC32C();
-      crc.update(mapped.duplicate());
-      if (!Long.toHexString(crc.getValue()).equals(checksum)) {
-        throw InvalidInputException.of(file, "its checksum is not that of " + MANIFEST);
+      for (long at = 0; at < size; at += part) {
+        ByteBuffer mapped =
+            channel.map(FileChannel.MapMode.READ_ONLY, at, Math.min(part, size - at));
+        crc.update(mapped.duplicate());
+        to.add(mapped.order(ByteOrder.LITTLE_ENDIAN));
       }
-      return mapped.order(ByteOrder.LITTLE_ENDIAN);
     } catch (IOException e) {
       throw InvalidInputException.of(file, e);
     }
+    if (!Long.toHexString(crc.getValue()).equals(checksum)) {
+      throw InvalidInputException.of(file, "its checksum is not that of " + MANIFEST);
+    }
   }
 
-  private static String shardName(int number) {
+  private void checkDocuments() {
+    long before = -1;
+    for (long d = 0; d < documentCount; d++) {
+      long start = documentStart(d);
+      if (start <= before || start >= tokens || (d == 0 && start != 0)) {
+        throw InvalidInputException.of(
+            directory.resolve(DOCUMENTS), 8 * d, "document " + d + " begins at token " + start);
+      }
+      before = start;
+    }
+  }
+
+  private static MessageDigest sha256() {
+    try {
+      return MessageDigest.getInstance("SHA-256");
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  static String shardName(int number) {
     return String.format("tokens-%05d.bin", number);
   }
 
@@ -122,7 +168,8 @@ public final class TokenShards implements AutoCloseable {
   }
 
   /**
-   * Encodes files into a directory. Documents end with the tokenizer's end token if it has one.
+   * Encodes files into a directory. Documents end with the tokenizer's end token if it has one. A
+   * failure leaves nothing behind.
    *
    * @throws InvalidInputException if there is no token in them
    */
@@ -132,141 +179,18 @@ public final class TokenShards implements AutoCloseable {
   }
 
   static TokenShards build(Corpus corpus, Tokenizer tokenizer, Path directory) {
-    try (Writer writer = new Writer(directory, tokenizer)) {
+    return build(corpus, tokenizer, directory, SHARD);
+  }
+
+  static TokenShards build(
+      Corpus corpus, Tokenizer tokenizer, Path directory, long shardTokens) {
+    try (TokenShardsWriter writer = new TokenShardsWriter(directory, tokenizer, shardTokens)) {
       corpus.read(writer);
       writer.finish(corpus.toString());
     } catch (IOException e) {
       throw InvalidInputException.of(directory, e);
     }
     return open(directory);
-  }
-
-  private static final class Writer implements Documents.Sink, AutoCloseable {
-    private final Path directory;
-    private final Tokenizer tokenizer;
-    private final int bytes;
-    private final ByteBuffer buffer = ByteBuffer.allocate(1 << 20).order(ByteOrder.LITTLE_ENDIAN);
-    private final List<CRC32C> sums = new ArrayList<>();
-    private FileChannel channel;
-    private FileChannel starts;
-    private final CRC32C startsSum = new CRC32C();
-    private long tokens;
-    private long documents;
-    private long documentStart;
-
-    Writer(Path directory, Tokenizer tokenizer) throws IOException {
-      this.directory = directory;
-      this.tokenizer = tokenizer;
-      this.bytes = tokenizer.vocabSize() <= 1 << 16 ? 2 : 4;
-      Files.createDirectories(directory);
-      Files.deleteIfExists(directory.resolve(MANIFEST));
-      starts = create(DOCUMENTS);
-    }
-
-    private FileChannel create(String name) throws IOException {
-      return FileChannel.open(
-          directory.resolve(name),
-          StandardOpenOption.CREATE,
-          StandardOpenOption.WRITE,
-          StandardOpenOption.TRUNCATE_EXISTING);
-    }
-
-    @Override
-    public void text(String piece) {
-      for (int id : tokenizer.ids(piece)) {
-        put(id);
-      }
-    }
-
-    @Override
-    public void endOfDocument() {
-      if (tokens == documentStart) {
-        return;
-      }
-      if (tokenizer.eosId() >= 0) {
-        put(tokenizer.eosId());
-      }
-      ByteBuffer start = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN);
-      start.putLong(0, documentStart);
-      startsSum.update(start.duplicate());
-      try {
-        AtomicFiles.writeFully(starts, start);
-      } catch (IOException e) {
-        throw InvalidInputException.of(directory, e);
-      }
-      documents++;
-      documentStart = tokens;
-    }
-
-    private void put(int id) {
-      try {
-        if (tokens % SHARD == 0) {
-          flush();
-          closeShard();
-          channel = create(shardName(sums.size()));
-          sums.add(new CRC32C());
-        }
-        if (buffer.remaining() < 4) {
-          flush();
-        }
-      } catch (IOException e) {
-        throw InvalidInputException.of(directory, e);
-      }
-      if (bytes == 2) {
-        buffer.putShort((short) id);
-      } else {
-        buffer.putInt(id);
-      }
-      tokens++;
-    }
-
-    private void flush() throws IOException {
-      buffer.flip();
-      if (buffer.hasRemaining()) {
-        sums.get(sums.size() - 1).update(buffer.duplicate());
-        AtomicFiles.writeFully(channel, buffer);
-      }
-      buffer.clear();
-    }
-
-    private void closeShard() throws IOException {
-      if (channel != null) {
-        channel.force(true);
-        channel.close();
-        channel = null;
-      }
-    }
-
-    void finish(String source) throws IOException {
-      if (tokens == 0) {
-        throw new InvalidInputException(source + ": there is no token in the text");
-      }
-      flush();
-      closeShard();
-      starts.force(true);
-      ObjectNode json = Json.object();
-      json.put("version", VERSION)
-          .put("tokens", tokens)
-          .put("documents", documents)
-          .put("bytes_per_token", bytes)
-          .put("vocab_size", tokenizer.vocabSize())
-          .put("vocabulary", tokenizer.fingerprint())
-          .put("documents_crc32c", Long.toHexString(startsSum.getValue()));
-      ArrayNode list = json.putArray("shards");
-      sums.forEach(sum -> list.addObject().put("crc32c", Long.toHexString(sum.getValue())));
-      AtomicFiles.write(directory.resolve(MANIFEST), Json.pretty(json));
-    }
-
-    @Override
-    public void close() throws IOException {
-      if (channel != null) {
-        channel.close();
-      }
-      if (starts != null) {
-        starts.close();
-        starts = null;
-      }
-    }
   }
 
   public long tokens() {
@@ -291,10 +215,15 @@ public final class TokenShards implements AutoCloseable {
     return fingerprint;
   }
 
-  /** Token {@code index} of the corpus. */
+  /**
+   * Token {@code index} of the corpus.
+   *
+   * @throws IllegalStateException if this was closed
+   */
   public int token(long index) {
-    ByteBuffer shard = shards.get((int) (index / SHARD));
-    int at = (int) (index % SHARD);
+    checkOpen();
+    ByteBuffer shard = shards.get((int) (index / shardTokens));
+    int at = (int) (index % shardTokens);
     int id = bytes == 2 ? shard.getShort(2 * at) & 0xFFFF : shard.getInt(4 * at);
     if (id < 0 || id >= vocabSize) {
       throw InvalidInputException.of(directory, "token " + index + " has the id " + id);
@@ -304,7 +233,18 @@ public final class TokenShards implements AutoCloseable {
 
   /** The first token of a document; {@link #tokens} for the one behind the last. */
   public long documentStart(long document) {
-    return document == documentCount ? tokens : documents.getLong(Math.toIntExact(8 * document));
+    checkOpen();
+    return document == documentCount
+        ? tokens
+        : documents
+            .get((int) (document / DOCUMENTS_A_MAP))
+            .getLong((int) (8 * (document % DOCUMENTS_A_MAP)));
+  }
+
+  private void checkOpen() {
+    if (closed) {
+      throw new IllegalStateException("the token shards in " + directory + " were closed");
+    }
   }
 
   /** All tokens. */
@@ -319,9 +259,11 @@ public final class TokenShards implements AutoCloseable {
     return out;
   }
 
-  /** Mapped memory goes with the buffers. */
+  /** Lets go of the maps; the garbage collector unmaps them. */
   @Override
   public void close() {
+    closed = true;
     shards.clear();
+    documents.clear();
   }
 }

@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.UUID;
 
 /**
  * Writes that are there in full or not at all: a temporary file beside the target, fsync, one
@@ -30,10 +31,11 @@ public final class AtomicFiles {
     Path temporary = null;
     try {
       Files.createDirectories(directory);
-      temporary = Files.createTempFile(directory, "." + absolute.getFileName(), ".tmp");
+      // Not by createTempFile: its files are their owner's alone, and the rename keeps that.
+      Path unique = directory.resolve("." + absolute.getFileName() + "." + UUID.randomUUID());
       try (FileChannel channel =
-          FileChannel.open(
-              temporary, StandardOpenOption.WRITE, StandardOpenOption.TRUNCATE_EXISTING)) {
+          FileChannel.open(unique, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
+        temporary = unique;
         content.writeTo(channel);
         channel.force(true);
       }

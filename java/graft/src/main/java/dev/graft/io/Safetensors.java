@@ -23,7 +23,7 @@ import java.util.Set;
  * dtypes, shapes, ranges without holes or overlap.
  */
 public final class Safetensors implements AutoCloseable {
-  private static final long LARGEST_HEADER = 100L << 20;
+  private static final int CHUNK = 1 << 20;
 
   private final Path file;
   private final FileChannel channel;
@@ -74,9 +74,11 @@ public final class Safetensors implements AutoCloseable {
     ByteBuffer prefix = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN);
     readFully(file, channel, 0, prefix);
     long headerLength = prefix.flip().getLong();
-    if (headerLength < 2 || headerLength > LARGEST_HEADER) {
+    if (headerLength < 2 || headerLength > InputLimits.SAFETENSORS_HEADER) {
       throw InvalidInputException.of(
-          file, 0, "header length " + headerLength + " is outside of 2..." + LARGEST_HEADER);
+          file,
+          0,
+          "header length " + headerLength + " is outside of 2..." + InputLimits.SAFETENSORS_HEADER);
     }
     if (8 + headerLength > size) {
       throw InvalidInputException.of(
@@ -84,7 +86,7 @@ public final class Safetensors implements AutoCloseable {
     }
     ByteBuffer header = ByteBuffer.allocate((int) headerLength);
     readFully(file, channel, 8, header);
-    ObjectNode json = Json.parseObject(file, header.array());
+    ObjectNode json = Json.parseObject(file, 8, header.array());
     long data = 8 + headerLength;
     Map<String, String> metadata = new LinkedHashMap<>();
     List<TensorInfo> list = new ArrayList<>();
@@ -92,10 +94,7 @@ public final class Safetensors implements AutoCloseable {
         .forEach(
             entry -> {
               if (entry.getKey().equals("__metadata__")) {
-                entry
-                    .getValue()
-                    .properties()
-                    .forEach(e -> metadata.put(e.getKey(), e.getValue().asText()));
+                readMetadata(file, entry.getValue(), metadata);
               } else {
                 list.add(tensor(file, entry.getKey(), entry.getValue(), data, size));
               }
@@ -104,6 +103,18 @@ public final class Safetensors implements AutoCloseable {
     Map<String, TensorInfo> tensors = new LinkedHashMap<>();
     list.forEach(info -> tensors.put(info.name(), info));
     return new Safetensors(file, channel, tensors, metadata);
+  }
+
+  private static void readMetadata(Path file, JsonNode node, Map<String, String> metadata) {
+    if (!node.isObject()) {
+      throw InvalidInputException.of(file, "__metadata__ is not an object of texts");
+    }
+    for (Map.Entry<String, JsonNode> e : node.properties()) {
+      if (!e.getValue().isTextual()) {
+        throw InvalidInputException.of(file, "__metadata__: " + e.getKey() + " is not a text");
+      }
+      metadata.put(e.getKey(), e.getValue().asText());
+    }
   }
 
   private static TensorInfo tensor(Path file, String name, JsonNode node, long data, long size) {
@@ -212,6 +223,9 @@ public final class Safetensors implements AutoCloseable {
       throw InvalidInputException.of(
           file, "tensor " + name + " is larger than 2 GB; read it in parts");
     }
+    if (!channel.isOpen()) {
+      throw new IllegalStateException(file + " was closed");
+    }
     try {
       return channel
           .map(FileChannel.MapMode.READ_ONLY, info.begin(), info.byteSize())
@@ -221,12 +235,19 @@ public final class Safetensors implements AutoCloseable {
     }
   }
 
-  /** Reads bytes of a tensor from {@code offset} on until {@code to} is full. */
+  /**
+   * Reads bytes of a tensor from {@code offset} on until {@code to} is full.
+   *
+   * @throws IllegalStateException if this was closed
+   */
   public void read(String name, long offset, ByteBuffer to) {
     TensorInfo info = info(name);
-    if (offset < 0 || offset + to.remaining() > info.byteSize()) {
+    if (offset < 0 || offset > info.byteSize() - to.remaining()) {
       throw new IndexOutOfBoundsException(
-          name + ": bytes " + offset + ".." + (offset + to.remaining()) + " of " + info.byteSize());
+          name + ": " + to.remaining() + " bytes from " + offset + " on of " + info.byteSize());
+    }
+    if (!channel.isOpen()) {
+      throw new IllegalStateException(file + " was closed");
     }
     try {
       readFully(file, channel, info.begin() + offset, to);
@@ -237,41 +258,63 @@ public final class Safetensors implements AutoCloseable {
 
   /** A floating-point tensor of at most 2^31 − 1 elements as floats. */
   public float[] floats(String name) {
-    TensorInfo info = info(name);
-    return floats(name, 0, Math.toIntExact(info.count()));
+    return floats(name, 0, intCount(info(name)));
+  }
+
+  private int intCount(TensorInfo info) {
+    if (info.count() > Integer.MAX_VALUE - 8) {
+      throw InvalidInputException.of(
+          file, "tensor " + info.name() + " has more than 2^31 elements; read it in parts");
+    }
+    return (int) info.count();
   }
 
   /** Elements {@code [first, first + count)} of a floating-point tensor as floats. */
   public float[] floats(String name, long first, int count) {
     TensorInfo info = info(name);
-    int bytes = TensorInfo.elementBytes(info.dtype());
-    ByteBuffer raw =
-        ByteBuffer.allocate(Math.multiplyExact(count, bytes)).order(ByteOrder.LITTLE_ENDIAN);
-    read(name, first * bytes, raw);
-    raw.flip();
-    float[] out = new float[count];
     switch (info.dtype()) {
-      case "F32" -> raw.asFloatBuffer().get(out);
-      case "F64" -> {
-        for (int i = 0; i < count; i++) {
-          out[i] = (float) raw.getDouble();
-        }
-      }
-      case "BF16" -> {
-        for (int i = 0; i < count; i++) {
-          out[i] = BFloat16.toFloat(raw.getShort());
-        }
-      }
-      case "F16" -> {
-        for (int i = 0; i < count; i++) {
-          out[i] = halfToFloat(raw.getShort());
-        }
-      }
+      case "F32", "F64", "BF16", "F16" -> {}
       default ->
           throw InvalidInputException.of(
               file, "tensor " + name + ": expected floating-point numbers, got " + info.dtype());
     }
+    if (first < 0 || count < 0 || first > info.count() - count) {
+      throw new IndexOutOfBoundsException(
+          name + ": " + count + " elements from " + first + " on of " + info.count());
+    }
+    int bytes = TensorInfo.elementBytes(info.dtype());
+    float[] out = new float[count];
+    ByteBuffer raw =
+        ByteBuffer.allocate(Math.min(count, CHUNK) * bytes).order(ByteOrder.LITTLE_ENDIAN);
+    for (int at = 0; at < count; at += Math.min(count - at, CHUNK)) {
+      int part = Math.min(count - at, CHUNK);
+      raw.clear().limit(part * bytes);
+      read(name, (first + at) * bytes, raw);
+      raw.flip();
+      convert(info.dtype(), raw, out, at, part);
+    }
     return out;
+  }
+
+  private static void convert(String dtype, ByteBuffer raw, float[] out, int at, int count) {
+    switch (dtype) {
+      case "F32" -> raw.asFloatBuffer().get(out, at, count);
+      case "F64" -> {
+        for (int i = at; i < at + count; i++) {
+          out[i] = (float) raw.getDouble();
+        }
+      }
+      case "BF16" -> {
+        for (int i = at; i < at + count; i++) {
+          out[i] = BFloat16.toFloat(raw.getShort());
+        }
+      }
+      default -> {
+        for (int i = at; i < at + count; i++) {
+          out[i] = halfToFloat(raw.getShort());
+        }
+      }
+    }
   }
 
   private static float halfToFloat(short half) {
@@ -288,10 +331,16 @@ public final class Safetensors implements AutoCloseable {
     return Float.intBitsToFloat(sign | ((exponent + 112) << 23) | (fraction << 13));
   }
 
-  /** An integer or boolean tensor as ints. */
+  /** An integer or boolean tensor of at most 2 GB as ints. */
   public int[] ints(String name) {
     TensorInfo info = info(name);
-    int[] out = new int[Math.toIntExact(info.count())];
+    switch (info.dtype()) {
+      case "I64", "I32", "I16", "I8", "U16", "U8", "BOOL" -> {}
+      default ->
+          throw InvalidInputException.of(
+              file, "tensor " + name + ": expected whole numbers, got " + info.dtype());
+    }
+    int[] out = new int[intCount(info)];
     ByteBuffer raw = buffer(name);
     for (int i = 0; i < out.length; i++) {
       long value =
@@ -299,11 +348,9 @@ public final class Safetensors implements AutoCloseable {
             case "I64" -> raw.getLong();
             case "I32" -> raw.getInt();
             case "I16" -> raw.getShort();
+            case "U16" -> raw.getShort() & 0xFFFF;
             case "I8" -> raw.get();
-            case "U8", "BOOL" -> raw.get() & 0xFF;
-            default ->
-                throw InvalidInputException.of(
-                    file, "tensor " + name + ": expected whole numbers, got " + info.dtype());
+            default -> raw.get() & 0xFF;
           };
       if (value != (int) value) {
         throw InvalidInputException.of(

@@ -8,10 +8,18 @@ import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
-/** Writes safetensors files, atomically, a tensor at a time. */
+/**
+ * Writes safetensors files, atomically, a tensor at a time. Tensors of wider elements come first,
+ * as the reference library orders them, so that each begins at a multiple of its element's size;
+ * otherwise they keep the order they were added in.
+ */
 public final class SafetensorsWriter {
   private static final int CHUNK = 1 << 20;
 
@@ -73,6 +81,9 @@ public final class SafetensorsWriter {
   /** Raw bytes of a dtype the format knows. */
   public SafetensorsWriter add(String name, String dtype, ByteBuffer bytes, long... shape) {
     ByteBuffer data = bytes.duplicate();
+    if (TensorInfo.elementBytes(dtype) == 0) {
+      throw new IllegalArgumentException(name + ": unknown dtype '" + dtype + "'");
+    }
     if (TensorInfo.elementBytes(dtype) * count(shape) != data.remaining()) {
       throw new IllegalArgumentException(
           name + ": " + data.remaining() + " bytes do not fit the shape");
@@ -87,6 +98,9 @@ public final class SafetensorsWriter {
   }
 
   private SafetensorsWriter put(String name, Entry entry) {
+    if (name.equals("__metadata__")) {
+      throw new IllegalArgumentException("a tensor cannot be named " + name);
+    }
     if (entries.putIfAbsent(name, entry) != null) {
       throw new IllegalArgumentException("tensor " + name + " was added twice");
     }
@@ -96,6 +110,9 @@ public final class SafetensorsWriter {
   private static long count(long[] shape) {
     long count = 1;
     for (long size : shape) {
+      if (size < 0) {
+        throw new IllegalArgumentException("negative size in the shape " + Arrays.toString(shape));
+      }
       count = Math.multiplyExact(count, size);
     }
     return count;
@@ -107,7 +124,9 @@ public final class SafetensorsWriter {
     ObjectNode meta = header.putObject("__metadata__");
     metadata.forEach(meta::put);
     long at = 0;
-    for (Map.Entry<String, Entry> e : entries.entrySet()) {
+    List<Map.Entry<String, Entry>> ordered = new ArrayList<>(entries.entrySet());
+    ordered.sort(Comparator.comparingInt(e -> -TensorInfo.elementBytes(e.getValue().dtype())));
+    for (Map.Entry<String, Entry> e : ordered) {
       ObjectNode node = header.putObject(e.getKey());
       node.put("dtype", e.getValue().dtype());
       ArrayNode shape = node.putArray("shape");
@@ -130,8 +149,8 @@ public final class SafetensorsWriter {
         file,
         channel -> {
           AtomicFiles.writeFully(channel, head);
-          for (Entry entry : entries.values()) {
-            entry.content().writeTo(channel);
+          for (Map.Entry<String, Entry> e : ordered) {
+            e.getValue().content().writeTo(channel);
           }
         });
   }

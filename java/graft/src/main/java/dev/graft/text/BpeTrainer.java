@@ -4,10 +4,8 @@ import dev.graft.io.InvalidInputException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.HashMap;
+import java.util.Arrays;
 import java.util.List;
-import java.util.Map;
-import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -39,10 +37,8 @@ public final class BpeTrainer {
               + " tokens (256 bytes and the end of a text), not "
               + vocabSize);
     }
-    Map<String, Long> words = new HashMap<>();
-    for (Path file : files) {
-      TextReader.pieces(file, piece -> count(piece, words));
-    }
+    WordCounts words = new WordCounts();
+    TextReader.pieces(files, piece -> count(piece, words));
     if (words.isEmpty()) {
       throw InvalidInputException.of(files.get(0), "there is no text to train on");
     }
@@ -52,8 +48,8 @@ public final class BpeTrainer {
       tokens.add(String.valueOf(c));
     }
     PairMerger merger = new PairMerger(tokens);
-    // In order of the words themselves, so that the result does not depend on a hash table's.
-    new TreeMap<>(words)
+    words
+        .sorted()
         .forEach(
             (word, count) -> {
               List<String> symbols = new ArrayList<>();
@@ -67,16 +63,16 @@ public final class BpeTrainer {
     return HuggingFaceTokenizer.of(files.get(0), TokenizerFiles.bpe(tokens, merges));
   }
 
-  private static void count(String text, Map<String, Long> words) {
+  private static void count(String text, WordCounts words) {
     Matcher matcher = PRE_TOKENS.matcher(text);
     while (matcher.find()) {
-      words.merge(matcher.group(), 1L, Long::sum);
+      words.add(matcher.group());
     }
   }
 
   private static char[] sorted(char[] alphabet) {
     char[] copy = alphabet.clone();
-    java.util.Arrays.sort(copy);
+    Arrays.sort(copy);
     return copy;
   }
 

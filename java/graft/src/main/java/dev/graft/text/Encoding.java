@@ -16,8 +16,8 @@ public record Encoding(int[] ids, int[] typeIds, int[] specialTokensMask, int[] 
   }
 
   /**
-   * Cut to at most {@code maxLength} tokens: text tokens go from the end of the longer part, added
-   * tokens stay.
+   * Cut to at most {@code maxLength} tokens: text tokens go from the end of the longer part, of the
+   * second where both are as long (as in BERT's own code); added tokens stay.
    *
    * @throws IllegalArgumentException if the added tokens alone are longer
    */
@@ -42,7 +42,7 @@ public record Encoding(int[] ids, int[] typeIds, int[] specialTokensMask, int[] 
           "a length of " + maxLength + " has no room for the special tokens");
     }
     while (surplus-- > 0) {
-      int part = left[0] >= left[1] ? 0 : 1;
+      int part = left[0] > left[1] ? 0 : 1;
       keep[last[part]] = false;
       left[part]--;
       do {

@@ -2,43 +2,49 @@ package dev.graft.text;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import dev.graft.io.AtomicFiles;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.BitSet;
-import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Supplier;
 
 /** A definition in the form of tokenizer.json, run by Hugging Face's own library. */
 final class HuggingFaceTokenizer implements Tokenizer {
   private static final int PIECE = 1 << 15;
 
+  private final Path file;
   private final ObjectNode definition;
-  private final byte[] bytes;
   private final ai.djl.huggingface.tokenizers.HuggingFaceTokenizer engine;
-  private final Map<String, Integer> ids = new HashMap<>();
-  private final String[] tokens;
-  private final BitSet special = new BitSet();
+  private final Vocabulary vocabulary;
   private final String family;
+  private final boolean cuttable;
+  private final String fingerprint;
+  private final Map<String, Integer> named;
 
   private HuggingFaceTokenizer(Path file, ObjectNode definition) {
+    this.file = file;
     this.definition = definition;
-    this.bytes = Json.line(definition).getBytes(StandardCharsets.UTF_8);
-    int size = readVocabulary(file);
-    tokens = new String[size];
-    ids.forEach((token, id) -> tokens[id] = token);
-    family = family(definition);
+    byte[] bytes = Json.bytes(definition);
+    vocabulary = new Vocabulary(file, definition);
+    family = TokenizerFamily.of(definition);
+    cuttable = TokenizerFamily.isCuttable(definition);
+    named = TokenizerFiles.specialIds(vocabulary);
+    fingerprint = sha256(bytes);
     engine = load(file, bytes);
+    try {
+      checkAddedTokens();
+    } catch (RuntimeException e) {
+      engine.close();
+      throw e;
+    }
   }
 
   static Tokenizer of(Path file, ObjectNode definition) {
@@ -47,9 +53,12 @@ final class HuggingFaceTokenizer implements Tokenizer {
 
   private static ai.djl.huggingface.tokenizers.HuggingFaceTokenizer load(Path file, byte[] bytes) {
     // The library would otherwise look for a CUDA flavour of itself and ask the network for it.
-    System.setProperty("RUST_FLAVOR", "cpu");
-    System.setProperty("ai.djl.offline", "true");
-    System.setProperty("OPT_OUT_TRACKING", "true");
+    for (String[] setting :
+        new String[][] {
+          {"RUST_FLAVOR", "cpu"}, {"ai.djl.offline", "true"}, {"OPT_OUT_TRACKING", "true"}
+        }) {
+      System.getProperties().putIfAbsent(setting[0], setting[1]);
+    }
     try {
       return ai.djl.huggingface.tokenizers.HuggingFaceTokenizer.newInstance(
           new ByteArrayInputStream(bytes), Map.of("truncation", "false", "padding", "false"));
@@ -59,87 +68,81 @@ final class HuggingFaceTokenizer implements Tokenizer {
     }
   }
 
+  /** The library numbers added tokens itself where the file's numbers do not suit it. */
+  private void checkAddedTokens() {
+    for (JsonNode added : definition.path("added_tokens")) {
+      String token = added.path("content").asText();
+      if (added.path("special").asBoolean(false) && !token.isEmpty()) {
+        int[] ids = encode(token, false).ids();
+        if (ids.length != 1 || ids[0] != added.path("id").asInt()) {
+          throw InvalidInputException.of(
+              file,
+              "added token '" + token + "' has the id " + added.path("id") + ", which is not free");
+        }
+      }
+    }
+  }
+
   private static String firstLine(String message) {
     return message == null ? "no reason given" : message.lines().findFirst().orElse("");
   }
 
-  private int readVocabulary(Path file) {
-    int[] largest = {-1};
-    JsonNode vocabulary = definition.path("model").path("vocab");
-    if (vocabulary.isArray()) { // Unigram: [[token, score], ...]
-      for (int id = 0; id < vocabulary.size(); id++) {
-        put(file, vocabulary.get(id).path(0).asText(), id, largest);
+  private static String sha256(byte[] bytes) {
+    try {
+      return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  /** Turns what the library throws at a definition it cannot run into our own exception. */
+  private <T> T run(Supplier<T> call) {
+    try {
+      return call.get();
+    } catch (IllegalStateException e) {
+      throw new IllegalStateException("the tokenizer of " + file + " was closed", e);
+    } catch (RuntimeException e) {
+      throw new InvalidInputException(file + ": " + firstLine(e.getMessage()), e);
+    }
+  }
+
+  /** Half surrogate pairs cannot be written in UTF-8; each becomes one U+FFFD. */
+  static String wellFormed(String text) {
+    StringBuilder repaired = null;
+    for (int i = 0; i < text.length(); i++) {
+      if (!Character.isSurrogate(text.charAt(i))) {
+        continue;
       }
-    } else {
-      vocabulary.properties().forEach(e -> put(file, e.getKey(), number(file, e), largest));
-    }
-    for (JsonNode added : definition.path("added_tokens")) {
-      int id = added.path("id").asInt(-1);
-      put(file, added.path("content").asText(), id, largest);
-      if (added.path("special").asBoolean(false)) {
-        special.set(id);
+      if (Character.isSupplementaryCodePoint(text.codePointAt(i))) {
+        i++;
+      } else {
+        repaired = repaired == null ? new StringBuilder(text) : repaired;
+        repaired.setCharAt(i, '\uFFFD');
       }
     }
-    if (ids.isEmpty()) {
-      throw InvalidInputException.of(file, "the vocabulary is empty");
-    }
-    return largest[0] + 1;
-  }
-
-  private static int number(Path file, Map.Entry<String, JsonNode> entry) {
-    if (!entry.getValue().isInt()) {
-      throw InvalidInputException.of(
-          file, "token '" + entry.getKey() + "' has the id " + entry.getValue());
-    }
-    return entry.getValue().asInt();
-  }
-
-  private void put(Path file, String token, int id, int[] largest) {
-    if (id < 0 || id > 1 << 24) {
-      throw InvalidInputException.of(file, "token '" + token + "' has the id " + id);
-    }
-    ids.put(token, id);
-    largest[0] = Math.max(largest[0], id);
-  }
-
-  private static String family(ObjectNode definition) {
-    String model = definition.path("model").path("type").asText("");
-    boolean byteLevel = definition.path("pre_tokenizer").toString().contains("ByteLevel");
-    if (model.equals("WordPiece") || definition.path("normalizer").toString().contains("Bert")) {
-      return "bert";
-    }
-    if (byteLevel) {
-      return "gpt2";
-    }
-    return model.equals("WordLevel")
-            && definition
-                .path("pre_tokenizer")
-                .path("pattern")
-                .path("Regex")
-                .asText("")
-                .equals("[\\s\\S]")
-        ? "char"
-        : "other";
+    return repaired == null ? text : repaired.toString();
   }
 
   @Override
   public Encoding encode(String text, boolean specialTokens) {
-    return convert(engine.encode(text, specialTokens, false));
+    return run(() -> convert(engine.encode(wellFormed(text), specialTokens, false)));
   }
 
   @Override
   public Encoding encode(String text, String pair, boolean specialTokens) {
     return pair == null
         ? encode(text, specialTokens)
-        : convert(engine.encode(text, pair, specialTokens, false));
+        : run(
+            () -> convert(engine.encode(wellFormed(text), wellFormed(pair), specialTokens, false)));
   }
 
   @Override
   public List<Encoding> encodeAll(List<String> texts, boolean specialTokens) {
     List<Encoding> out = new ArrayList<>(texts.size());
     if (!texts.isEmpty()) {
+      List<String> repaired = texts.stream().map(HuggingFaceTokenizer::wellFormed).toList();
       for (ai.djl.huggingface.tokenizers.Encoding e :
-          engine.batchEncode(texts, specialTokens, false)) {
+          run(() -> engine.batchEncode(repaired, specialTokens, false))) {
         out.add(convert(e));
       }
     }
@@ -164,7 +167,7 @@ final class HuggingFaceTokenizer implements Tokenizer {
 
   @Override
   public int[] ids(String text) {
-    if (text.length() <= PIECE || family.equals("other")) {
+    if (text.length() <= PIECE || !cuttable) {
       return encode(text, false).ids();
     }
     int[] out = new int[text.length() / 2];
@@ -183,28 +186,19 @@ final class HuggingFaceTokenizer implements Tokenizer {
     return Arrays.copyOf(out, count);
   }
 
-  /**
-   * A place where the text may be cut without a change of tokens: before white space that follows
-   * something else. No pre-token of these families reaches across it. A text without any stays
-   * whole.
-   */
+  /** The next place no token reaches across; a text without any stays whole. */
   private int cut(String text, int from) {
     int to = from + PIECE;
     if (to >= text.length()) {
       return text.length();
     }
-    if (family.equals("char")) {
+    if (family.equals(TokenizerFamily.CHAR)) {
       return Character.isLowSurrogate(text.charAt(to)) ? to + 1 : to;
     }
-    while (to < text.length()
-        && !(isAsciiSpace(text.charAt(to)) && !Character.isWhitespace(text.charAt(to - 1)))) {
+    while (to < text.length() && !TextPieces.isCut(text, to)) {
       to++;
     }
     return to;
-  }
-
-  private static boolean isAsciiSpace(char c) {
-    return c == ' ' || c == '\n';
   }
 
   @Override
@@ -213,37 +207,31 @@ final class HuggingFaceTokenizer implements Tokenizer {
     for (int i = 0; i < wide.length; i++) {
       wide[i] = tokenIds[i];
     }
-    return engine.decode(wide, skipSpecialTokens);
+    return run(() -> engine.decode(wide, skipSpecialTokens));
   }
 
   @Override
   public int vocabSize() {
-    return tokens.length;
+    return vocabulary.size();
   }
 
   @Override
   public int id(String token) {
-    return ids.getOrDefault(token, -1);
+    return vocabulary.id(token);
   }
 
   @Override
   public String token(int id) {
-    return id >= 0 && id < tokens.length ? tokens[id] : null;
+    return vocabulary.token(id);
   }
 
   @Override
   public boolean isSpecial(int id) {
-    return special.get(id);
+    return vocabulary.isSpecial(id);
   }
 
   private int named(String name) {
-    for (String token : TokenizerFiles.SPECIAL_NAMES.get(name)) {
-      int id = id(token);
-      if (id >= 0) {
-        return id;
-      }
-    }
-    return -1;
+    return named.getOrDefault(name, -1);
   }
 
   @Override
@@ -288,50 +276,12 @@ final class HuggingFaceTokenizer implements Tokenizer {
 
   @Override
   public String fingerprint() {
-    try {
-      return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException(e);
-    }
+    return fingerprint;
   }
 
   @Override
   public void savePretrained(Path directory) {
-    AtomicFiles.write(directory.resolve("tokenizer.json"), Json.pretty(definition));
-    ObjectNode map = Json.object();
-    TokenizerFiles.SPECIAL_NAMES.keySet().stream()
-        .sorted()
-        .forEach(
-            name -> {
-              int id = named(name);
-              if (id >= 0) {
-                map.put(name, tokens[id]);
-              }
-            });
-    AtomicFiles.write(directory.resolve("special_tokens_map.json"), Json.pretty(map));
-    ObjectNode config = map.deepCopy();
-    JsonNode model = definition.path("model");
-    if (family.equals("bert")) {
-      config.put("tokenizer_class", "BertTokenizer");
-      config.put("do_lower_case", definition.path("normalizer").path("lowercase").asBoolean(false));
-      AtomicFiles.write(directory.resolve("vocab.txt"), String.join("\n", tokens) + "\n");
-    } else if (family.equals("gpt2")) {
-      config.put("tokenizer_class", "GPT2Tokenizer");
-      AtomicFiles.write(directory.resolve("vocab.json"), Json.line(model.path("vocab")));
-      StringBuilder merges = new StringBuilder("#version: 0.2\n");
-      for (JsonNode merge : model.path("merges")) {
-        merges
-            .append(
-                merge.isArray()
-                    ? merge.get(0).asText() + " " + merge.get(1).asText()
-                    : merge.asText())
-            .append('\n');
-      }
-      AtomicFiles.write(directory.resolve("merges.txt"), merges.toString());
-    } else {
-      config.put("tokenizer_class", "PreTrainedTokenizerFast");
-    }
-    AtomicFiles.write(directory.resolve("tokenizer_config.json"), Json.pretty(config));
+    TokenizerWriter.write(directory, definition, vocabulary, named, family);
   }
 
   @Override

@@ -1,10 +1,12 @@
 package dev.graft.text;
 
+import dev.graft.io.InputLimits;
 import dev.graft.io.InvalidInputException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
+import java.nio.CharBuffer;
+import java.nio.charset.CoderResult;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -25,6 +27,7 @@ public final class LineReader implements AutoCloseable {
   private int end;
   private byte[] line = new byte[256];
   private long number;
+  private long offset;
 
   /**
    * Reads a stream.
@@ -51,7 +54,8 @@ public final class LineReader implements AutoCloseable {
   /**
    * The next line without its end, or null after the last.
    *
-   * @throws InvalidInputException naming source and line if it is not UTF-8
+   * @throws InvalidInputException naming source and byte if it is not UTF-8, or the line if it is
+   *     longer than {@link InputLimits#LINE}
    */
   public String next() {
     int length = 0;
@@ -64,6 +68,10 @@ public final class LineReader implements AutoCloseable {
         newline++;
       }
       int part = newline - at;
+      if (length + part > InputLimits.LINE) {
+        throw InvalidInputException.ofLine(
+            source, number + 1, "longer than a line may be (" + InputLimits.LINE + " bytes)");
+      }
       if (length + part > line.length) {
         line = Arrays.copyOf(line, Math.addExact(length, Math.max(length, part)));
       }
@@ -72,7 +80,12 @@ public final class LineReader implements AutoCloseable {
       complete = newline < end;
       at = complete ? newline + 1 : end;
     }
-    return any ? decode(length) : null;
+    if (!any) {
+      return null;
+    }
+    String text = decode(length);
+    offset += complete ? length + 1 : length;
+    return text;
   }
 
   private boolean fill() {
@@ -89,15 +102,14 @@ public final class LineReader implements AutoCloseable {
     number++;
     int first = number == 1 && startsWithMark(length) ? 3 : 0;
     int size = length > first && line[length - 1] == '\r' ? length - 1 : length;
-    try {
-      // A new decoder reports what is malformed; String's constructor would replace it.
-      return StandardCharsets.UTF_8
-          .newDecoder()
-          .decode(ByteBuffer.wrap(line, first, size - first))
-          .toString();
-    } catch (CharacterCodingException e) {
-      throw InvalidInputException.ofLine(source, number, "not valid UTF-8");
+    // String's constructor would replace what is malformed.
+    ByteBuffer bytes = ByteBuffer.wrap(line, first, size - first);
+    CharBuffer text = CharBuffer.allocate(bytes.remaining());
+    CoderResult result = StandardCharsets.UTF_8.newDecoder().decode(bytes, text, true);
+    if (result.isError()) {
+      throw InvalidInputException.of(source, offset + bytes.position(), "not valid UTF-8");
     }
+    return text.flip().toString();
   }
 
   private boolean startsWithMark(int length) {

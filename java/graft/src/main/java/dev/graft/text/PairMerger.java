@@ -3,9 +3,11 @@ package dev.graft.text;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.PriorityQueue;
+import java.util.Set;
 
 /**
  * The loop both subword trainers share (Sennrich et al., arXiv:1508.07909): merge the most frequent
@@ -42,6 +44,10 @@ final class PairMerger {
   private final List<int[]> words = new ArrayList<>();
   private final List<Long> counts = new ArrayList<>();
   private final Map<Long, Counted> pairs = new HashMap<>();
+
+  /** Pairs the merge at hand made, queued once each when their counts are final. */
+  private final Set<Long> changed = new HashSet<>();
+
   private final PriorityQueue<Candidate> queue =
       new PriorityQueue<>(
           (a, b) ->
@@ -110,9 +116,11 @@ final class PairMerger {
         ids.put(joined, merged);
       }
       pairs.remove(best.pair());
+      changed.clear();
       for (int k = 0; k < counted.wordCount; k++) {
         mergeIn(counted.words[k], left, right, merged);
       }
+      changed.forEach(key -> queue.add(new Candidate(key, pairs.get(key).count)));
     }
     return merges;
   }
@@ -121,17 +129,17 @@ final class PairMerger {
     int[] word = words.get(w);
     int[] out = new int[word.length];
     int length = 0;
-    boolean changed = false;
+    boolean found = false;
     for (int i = 0; i < word.length; i++) {
       if (i + 1 < word.length && word[i] == left && word[i + 1] == right) {
         out[length++] = merged;
-        changed = true;
+        found = true;
         i++;
       } else {
         out[length++] = word[i];
       }
     }
-    if (!changed) {
+    if (!found) {
       return;
     }
     long count = counts.get(w);
@@ -149,7 +157,7 @@ final class PairMerger {
       counted.count += count;
       if (now[i] == merged || now[i + 1] == merged) {
         counted.add(w);
-        queue.add(new Candidate(key, counted.count));
+        changed.add(key);
       }
     }
   }

@@ -3,15 +3,13 @@ package dev.graft.text;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.graft.io.InputLimits;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
-import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -21,6 +19,19 @@ import java.util.Map;
  */
 final class TokenizerFiles {
   static final String END_OF_TEXT = "<|endoftext|>";
+
+  /** WordPiece makes [UNK] of words with more characters. */
+  static final int LONGEST_WORD = 100;
+
+  private static final Map<String, String[]> SPECIAL_NAMES =
+      Map.of(
+          "pad_token", new String[] {"[PAD]", "<pad>"},
+          "cls_token", new String[] {"[CLS]"},
+          "sep_token", new String[] {"[SEP]"},
+          "mask_token", new String[] {"[MASK]", "<mask>"},
+          "unk_token", new String[] {"[UNK]", "<unk>", END_OF_TEXT},
+          "bos_token", new String[] {END_OF_TEXT, "<s>"},
+          "eos_token", new String[] {END_OF_TEXT, "</s>"});
 
   private TokenizerFiles() {}
 
@@ -36,34 +47,25 @@ final class TokenizerFiles {
     return json;
   }
 
-  private static String text(Path file) {
-    try {
-      return StandardCharsets.UTF_8
-          .newDecoder()
-          .decode(ByteBuffer.wrap(Files.readAllBytes(file)))
-          .toString();
-    } catch (CharacterCodingException e) {
-      throw InvalidInputException.of(file, "not valid UTF-8");
-    } catch (IOException e) {
-      throw InvalidInputException.of(file, e);
-    }
-  }
-
   /** BERT's vocab.txt: a token a line, its number the id. */
   static ObjectNode wordPiece(Path vocabulary, Path config) {
     // Only \n ends a line: vocabularies hold other characters that Unicode counts as line ends.
-    String[] lines = text(vocabulary).split("\n", -1);
+    String[] lines = TextReader.read(vocabulary, InputLimits.VOCABULARY_FILE).split("\n", -1);
     int count = lines[lines.length - 1].isEmpty() ? lines.length - 1 : lines.length;
     List<String> tokens = new ArrayList<>();
     for (int i = 0; i < count; i++) {
       tokens.add(lines[i].endsWith("\r") ? lines[i].substring(0, lines[i].length() - 1) : lines[i]);
     }
-    boolean lowercase = true;
-    if (Files.exists(config)) {
-      lowercase = Json.readObject(config).path("do_lower_case").asBoolean(true);
-    }
+    JsonNode settings = Files.exists(config) ? Json.readObject(config) : Json.object();
     try {
-      return wordPiece(tokens, lowercase);
+      ObjectNode json = wordPiece(tokens, settings.path("do_lower_case").asBoolean(true));
+      ObjectNode normalizer = (ObjectNode) json.get("normalizer");
+      normalizer.put(
+          "handle_chinese_chars", settings.path("tokenize_chinese_chars").asBoolean(true));
+      if (settings.path("strip_accents").isBoolean()) {
+        normalizer.put("strip_accents", settings.path("strip_accents").asBoolean());
+      }
+      return json;
     } catch (IllegalArgumentException e) {
       throw InvalidInputException.of(vocabulary, e.getMessage());
     }
@@ -77,7 +79,7 @@ final class TokenizerFiles {
         .put("type", "WordPiece")
         .put("unk_token", "[UNK]")
         .put("continuing_subword_prefix", "##")
-        .put("max_input_chars_per_word", 100);
+        .put("max_input_chars_per_word", LONGEST_WORD);
     ObjectNode vocab = putVocabulary(model, tokens);
     ArrayNode added = (ArrayNode) json.get("added_tokens");
     for (String special : new String[] {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}) {
@@ -140,7 +142,7 @@ final class TokenizerFiles {
               tokens[id] = e.getKey();
             });
     List<String[]> pairs = new ArrayList<>();
-    String[] lines = text(merges).split("\n");
+    String[] lines = TextReader.read(merges, InputLimits.VOCABULARY_FILE).split("\n");
     for (int i = 0; i < lines.length; i++) {
       String line =
           lines[i].endsWith("\r") ? lines[i].substring(0, lines[i].length() - 1) : lines[i];
@@ -198,7 +200,7 @@ final class TokenizerFiles {
     json.putNull("normalizer");
     ObjectNode split = json.putObject("pre_tokenizer");
     split.put("type", "Split").put("behavior", "Isolated").put("invert", false);
-    split.putObject("pattern").put("Regex", "[\\s\\S]");
+    split.putObject("pattern").put("Regex", TokenizerFamily.EACH_CHARACTER);
     json.putNull("post_processor");
     json.putObject("decoder").put("type", "Fuse");
     ObjectNode model = json.putObject("model");
@@ -237,14 +239,16 @@ final class TokenizerFiles {
         .put("special", true);
   }
 
-  /** The names special tokens go by, for special_tokens_map.json. */
-  static final Map<String, String[]> SPECIAL_NAMES =
-      Map.of(
-          "pad_token", new String[] {"[PAD]", "<pad>"},
-          "cls_token", new String[] {"[CLS]"},
-          "sep_token", new String[] {"[SEP]"},
-          "mask_token", new String[] {"[MASK]", "<mask>"},
-          "unk_token", new String[] {"[UNK]", "<unk>", END_OF_TEXT},
-          "bos_token", new String[] {END_OF_TEXT, "<s>"},
-          "eos_token", new String[] {END_OF_TEXT, "</s>"});
+  /** Ids of the special tokens there are, by the names of special_tokens_map.json. */
+  static Map<String, Integer> specialIds(Vocabulary vocabulary) {
+    Map<String, Integer> ids = new HashMap<>();
+    SPECIAL_NAMES.forEach(
+        (name, tokens) -> {
+          int id = vocabulary.special(tokens);
+          if (id >= 0) {
+            ids.put(name, id);
+          }
+        });
+    return Map.copyOf(ids);
+  }
 }

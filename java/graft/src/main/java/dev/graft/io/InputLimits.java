@@ -1,0 +1,34 @@
+package dev.graft.io;
+
+/**
+ * What bytes from outside may ask for at most. Every reader of files checks against this table, so
+ * that a damaged or hostile file ends in an {@link InvalidInputException} and never takes the
+ * machine's memory.
+ */
+public final class InputLimits {
+  /** Bytes of a JSON file; the largest published tokenizer.json have some 35 MB. */
+  public static final long JSON_FILE = 128L << 20;
+
+  /** Objects and arrays inside each other. */
+  public static final int JSON_DEPTH = 200;
+
+  /** Characters of a JSON string. */
+  public static final int JSON_STRING = 64 << 20;
+
+  /** Digits of a JSON number. */
+  public static final int JSON_NUMBER = 400;
+
+  /** Bytes of a safetensors header, as the format's reference library allows. */
+  public static final long SAFETENSORS_HEADER = 100L << 20;
+
+  /** Characters of vocab.txt or merges.txt. */
+  public static final int VOCABULARY_FILE = 64 << 20;
+
+  /** Token ids lie below. */
+  public static final int TOKEN_ID = 1 << 24;
+
+  /** Characters of a line, or of a CSV record with its line ends. */
+  public static final int LINE = 64 << 20;
+
+  private InputLimits() {}
+}
