@@ -40,7 +40,7 @@ public final class LabelSet {
         example -> {
           if (example.label() == null || example.label().isEmpty()) {
             throw new InvalidInputException(
-                at(source, example.line()) + "there is no label for: " + shorten(example.text()));
+                at(source, example.line()) + "an example has no label: " + shorten(example.text()));
           }
           names.add(example.label());
         });

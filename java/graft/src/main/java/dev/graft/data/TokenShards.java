@@ -182,8 +182,7 @@ public final class TokenShards implements AutoCloseable {
     return build(corpus, tokenizer, directory, SHARD);
   }
 
-  static TokenShards build(
-      Corpus corpus, Tokenizer tokenizer, Path directory, long shardTokens) {
+  static TokenShards build(Corpus corpus, Tokenizer tokenizer, Path directory, long shardTokens) {
     try (TokenShardsWriter writer = new TokenShardsWriter(directory, tokenizer, shardTokens)) {
       corpus.read(writer);
       writer.finish(corpus.toString());
