@@ -38,6 +38,7 @@ public final class BertForMaskedLM extends LanguageModel {
         Parts.read(
             options,
             path,
+            "bert",
             device ->
                 Network.load(device, path, Task.MASKED_LM, options.dtype(), null, options.seed())));
   }

@@ -39,6 +39,7 @@ public final class BertForPreTraining extends LanguageModel {
         Parts.read(
             options,
             path,
+            "bert",
             device ->
                 Network.load(
                     device, path, Task.PRETRAINING, options.dtype(), null, options.seed())));

@@ -96,6 +96,7 @@ public final class BertForSequenceClassification extends PreTrainedModel {
         Parts.read(
             options,
             path,
+            "bert",
             device -> Network.load(device, path, task, options.dtype(), null, options.seed())));
   }
 

@@ -40,6 +40,7 @@ public final class BertModel extends PreTrainedModel {
         Parts.read(
             options,
             path,
+            "bert",
             device ->
                 Network.load(device, path, Task.BASE, options.dtype(), null, options.seed())));
   }

@@ -62,6 +62,7 @@ public final class GPT2LMHeadModel extends LanguageModel {
         Parts.read(
             options,
             path,
+            "gpt2",
             device ->
                 Network.load(device, path, Task.CAUSAL_LM, options.dtype(), null, options.seed())));
   }

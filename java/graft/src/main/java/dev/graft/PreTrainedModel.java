@@ -1,6 +1,7 @@
 package dev.graft;
 
 import dev.graft.io.InvalidInputException;
+import dev.graft.io.Json;
 import dev.graft.io.ModelDirectory;
 import dev.graft.model.ModelConfig;
 import dev.graft.model.Network;
@@ -37,8 +38,19 @@ public abstract sealed class PreTrainedModel implements AutoCloseable
       Device device,
       Network network) {
 
-    /** Reads a model directory with the network {@code load} makes of it. */
-    static Parts read(ModelOptions options, Path directory, Loading load) {
+    /**
+     * Reads a model directory.
+     *
+     * @param family the {@code model_type} it must have
+     * @param load makes the network
+     */
+    static Parts read(ModelOptions options, Path directory, String family, Loading load) {
+      Path file = directory.resolve(ModelDirectory.CONFIG);
+      String found = ModelConfig.fromJson(file, Json.readObject(file)).modelType();
+      if (!found.equals(family)) {
+        throw InvalidInputException.of(
+            file, "model_type: expected " + family + ", this is a " + found + " model");
+      }
       Tokenizer tokenizer = Tokenizer.fromPretrained(directory);
       return make(options, tokenizer, true, load);
     }

@@ -21,6 +21,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -212,10 +213,19 @@ class GPT2LMHeadModelTest {
           .isInstanceOf(InvalidInputException.class)
           .hasMessageContaining("the tokenizer has 500 tokens")
           .hasMessageContaining("do not belong together");
-      // BERT's loader refuses GPT-2's directory by the name of what it is.
-      assertThatThrownBy(() -> BertForMaskedLM.fromPretrained(saved, Fixtures.small()))
-          .isInstanceOf(IllegalArgumentException.class)
-          .hasMessageContaining("GPT-2");
+      for (Consumer<Path> load :
+          List.<Consumer<Path>>of(
+              BertForMaskedLM::fromPretrained,
+              BertForSequenceClassification::fromPretrained,
+              BertModel::fromPretrained)) {
+        assertThatThrownBy(() -> load.accept(saved))
+            .isInstanceOf(InvalidInputException.class)
+            .hasMessageContaining("config.json: model_type: expected bert, this is a gpt2 model");
+      }
+      Fixtures.write(saved.resolve("config.json"), "{");
+      assertThatThrownBy(() -> GPT2LMHeadModel.fromPretrained(saved))
+          .isInstanceOf(InvalidInputException.class)
+          .hasMessageContaining("config.json: at byte");
     }
   }
 }
