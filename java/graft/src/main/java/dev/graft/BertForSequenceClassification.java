@@ -210,3 +210,81 @@ public final class BertForSequenceClassification extends PreTrainedModel {
     IntStream.Builder ids = IntStream.builder();
     data.forEach(
         example -> {
+          ids.add(id(example, data, classes));
+          texts.add(example);
+        });
+    EncodedTexts encoded = texts.build();
+    if (encoded.truncated() > 0) {
+      LOG.warn(
+          "{}: {} of {} texts are longer than {} tokens (the longest has {}) and were cut",
+          data.name(),
+          encoded.truncated(),
+          encoded.encodings().size(),
+          maxLength(),
+          encoded.longest());
+    }
+    return new Encoded(encoded, ids.build().toArray());
+  }
+
+  /**
+   * Answers on a labelled set: {@code loss}, {@code accuracy}, {@code f1_macro}, {@code f1_micro},
+   * {@code mcc}, {@code examples}, {@code truncated}.
+   *
+   * @throws InvalidInputException if a label is missing or not one of the model's
+   */
+  public Map<String, Double> evaluate(Dataset data) {
+    try (Gate.Use use = gate().read("evaluate")) {
+      requireClasses();
+      Encoded encoded = encode(data, new LabelSet(labels()));
+      synchronized (network().device()) {
+        try (Evaluator evaluator = encoded.evaluator()) {
+          Map<String, Double> metrics = new LinkedHashMap<>(evaluator.evaluate(network()));
+          metrics.put("truncated", (double) encoded.texts().truncated());
+          return metrics;
+        }
+      }
+    }
+  }
+
+  /** A predictor for another thread, with all of the model's CPU threads. */
+  public Predictor predictor() {
+    return predictor(options().threads());
+  }
+
+  /**
+   * A predictor for another thread. Many at once are fastest with few threads each.
+   *
+   * @param threads CPU threads it uses; 0 for all
+   */
+  public Predictor predictor(int threads) {
+    return new Predictor(this, "Predictor", threads);
+  }
+
+  /** The class of a text. Threads take turns; see {@link #predictor()}. */
+  public Prediction predict(String text) {
+    synchronized (predictor) {
+      return predictor.predict(text);
+    }
+  }
+
+  /** The class of a pair of texts. */
+  public Prediction predict(String text, String secondText) {
+    synchronized (predictor) {
+      return predictor.predict(text, secondText);
+    }
+  }
+
+  /** The class of each text, in order. */
+  public List<Prediction> predict(List<String> texts) {
+    synchronized (predictor) {
+      return predictor.predict(texts);
+    }
+  }
+
+  /** The class of each text of a set; its labels are not looked at. */
+  public List<Prediction> predict(Dataset data) {
+    synchronized (predictor) {
+      return predictor.predict(data);
+    }
+  }
+}

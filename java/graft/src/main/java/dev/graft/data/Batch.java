@@ -93,3 +93,169 @@ public final class Batch {
     }
     this.maxTokens = roundUp(maxTokens, TOKEN_BUCKET);
     this.maxSeqlen = maxSeqlen;
+    this.maxLiveSequences = maxLiveSequences;
+    this.maxSequences = maxLiveSequences + (TOKEN_BUCKET + maxSeqlen - 1) / maxSeqlen;
+    inputIds = new int[this.maxTokens];
+    positionIds = new int[this.maxTokens];
+    tokenTypeIds = new int[this.maxTokens];
+    labels = new int[this.maxTokens];
+    int rows = roundUp(this.maxTokens, MASK_BUCKET);
+    maskedRows = new int[rows];
+    maskedLabels = new int[rows];
+    cuSeqlens = new int[maxSequences + 1];
+    sequenceLabels = new int[maxSequences];
+    firstRows = new int[maxSequences];
+    tokenOrder = new int[this.maxTokens];
+    positionOrder = new int[this.maxTokens];
+    typeOrder = new int[this.maxTokens];
+  }
+
+  /** {@code n} rounded up to a multiple. */
+  public static int roundUp(int n, int multiple) {
+    return (n + multiple - 1) / multiple * multiple;
+  }
+
+  /** Rows of the largest bucket. */
+  public int maxTokens() {
+    return maxTokens;
+  }
+
+  /** Most sequences with data. */
+  public int maxLiveSequences() {
+    return maxLiveSequences;
+  }
+
+  /** Most sequences, the tail's included. */
+  public int maxSequences() {
+    return maxSequences;
+  }
+
+  /** Longest sequence. */
+  public int maxSeqlen() {
+    return maxSeqlen;
+  }
+
+  /** Empties the batch. */
+  public Batch begin() {
+    tokens = 0;
+    liveTokens = 0;
+    sequences = 0;
+    liveSequences = 0;
+    maskedCount = 0;
+    cuSeqlens[0] = 0;
+    return this;
+  }
+
+  /**
+   * Opens a sequence; its rows follow through {@link #addToken}.
+   *
+   * @param label the sequence's label, or {@link #IGNORED}
+   */
+  public void beginSequence(int label) {
+    if (sequences >= maxSequences) {
+      throw new IllegalStateException("batch: more than " + maxSequences + " sequences");
+    }
+    sequenceLabels[sequences] = label;
+    firstRows[sequences] = liveTokens;
+    sequences++;
+    cuSeqlens[sequences] = liveTokens;
+  }
+
+  /** Adds a row to the open sequence. */
+  public void addToken(int id, int position, int type, int label) {
+    int row = liveTokens;
+    if (row >= maxTokens || row - cuSeqlens[sequences - 1] >= maxSeqlen) {
+      throw new IllegalStateException(
+          "batch: no room for another token (" + maxTokens + " in all, " + maxSeqlen + " each)");
+    }
+    inputIds[row] = id;
+    positionIds[row] = position;
+    tokenTypeIds[row] = type;
+    labels[row] = label;
+    liveTokens = row + 1;
+    cuSeqlens[sequences] = liveTokens;
+  }
+
+  /** Adds the tail, lists the labelled rows and sorts rows by id. */
+  public Batch finish() {
+    liveSequences = sequences;
+    int live = liveTokens;
+    maskedCount = 0;
+    for (int row = 0; row < live; row++) {
+      if (labels[row] != IGNORED) {
+        maskedRows[maskedCount] = row;
+        maskedLabels[maskedCount] = labels[row];
+        maskedCount++;
+      }
+    }
+    int padded = roundUp(Math.max(1, maskedCount), MASK_BUCKET);
+    Arrays.fill(maskedRows, maskedCount, padded, -1);
+    Arrays.fill(maskedLabels, maskedCount, padded, IGNORED);
+    maskedCount = padded;
+
+    tokens = roundUp(Math.max(1, live), TOKEN_BUCKET);
+    while (liveTokens < tokens) {
+      beginSequence(IGNORED);
+      int length = Math.min(maxSeqlen, tokens - liveTokens);
+      for (int i = 0; i < length; i++) {
+        addToken(0, i, 0, IGNORED);
+      }
+    }
+    liveTokens = live;
+    Arrays.fill(cuSeqlens, sequences, cuSeqlens.length, tokens);
+    for (int s = 0; s < liveSequences; s++) {
+      if (cuSeqlens[s] == cuSeqlens[s + 1]) {
+        firstRows[s] = -1;
+      }
+    }
+    Arrays.fill(firstRows, liveSequences, firstRows.length, -1);
+    Arrays.fill(sequenceLabels, liveSequences, sequenceLabels.length, IGNORED);
+    sort(inputIds, tokenOrder);
+    sort(positionIds, positionOrder);
+    sort(tokenTypeIds, typeOrder);
+    return this;
+  }
+
+  /** Stable counting sort of the rows by id. */
+  private void sort(int[] ids, int[] order) {
+    int largest = 0;
+    for (int row = 0; row < tokens; row++) {
+      if (ids[row] < 0) {
+        throw new IllegalArgumentException(
+            "batch: row " + row + " has the negative id " + ids[row]);
+      }
+      largest = Math.max(largest, ids[row]);
+    }
+    if (counts.length < largest + 2) {
+      counts = new int[Math.max(largest + 2, 2 * counts.length)];
+    }
+    Arrays.fill(counts, 0, largest + 2, 0);
+    for (int row = 0; row < tokens; row++) {
+      counts[ids[row] + 1]++;
+    }
+    for (int id = 0; id <= largest; id++) {
+      counts[id + 1] += counts[id];
+    }
+    for (int row = 0; row < tokens; row++) {
+      order[counts[ids[row]]++] = row;
+    }
+  }
+
+  /** Rows that carry a label. */
+  public long labelCount() {
+    long count = 0;
+    for (int row = 0; row < liveTokens; row++) {
+      count += labels[row] == IGNORED ? 0 : 1;
+    }
+    return count;
+  }
+
+  /** Sequences that carry a label. */
+  public long sequenceLabelCount() {
+    long count = 0;
+    for (int s = 0; s < liveSequences; s++) {
+      count += sequenceLabels[s] == IGNORED ? 0 : 1;
+    }
+    return count;
+  }
+}
