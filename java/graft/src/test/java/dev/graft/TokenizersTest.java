@@ -34,6 +34,20 @@ class TokenizersTest {
     }
   }
 
+  /** As bert-base-uncased was published: which model it is shows in its fields alone. */
+  @Test
+  void tokenizerWithoutAModelType_isKnownByItsFields() {
+    ObjectNode definition = Json.readObject(TINY.resolve("tokenizer.json"));
+    ObjectNode model = (ObjectNode) definition.get("model");
+    model.put("max_input_chars_per_word", 100).remove("type");
+    Fixtures.write(folder.resolve("tokenizer.json"), Json.pretty(definition));
+    ObjectNode expected = Json.readObject(TINY.resolve("expected.json"));
+    try (BertTokenizer tokenizer = BertTokenizer.fromPretrained(folder)) {
+      assertThat(tokenizer.encode(expected.path("text").asText()))
+          .isEqualTo(ints(expected.path("input_ids")));
+    }
+  }
+
   /**
    * Oracle: expected.json, the last hidden states by two other implementations, which agree within
    * 1e-6. Tolerance: 1e-5.

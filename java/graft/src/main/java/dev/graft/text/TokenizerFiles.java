@@ -44,7 +44,22 @@ final class TokenizerFiles {
     // Whatever the file asks for: a tokenizer that cuts or pads unasked loses its users' text.
     json.putNull("truncation");
     json.putNull("padding");
+    nameModelType((ObjectNode) json.get("model"));
     return json;
+  }
+
+  /** Older files, bert-base-uncased's among them, leave the type to be told by the fields. */
+  private static void nameModelType(ObjectNode model) {
+    if (model.hasNonNull("type")) {
+      return;
+    }
+    if (model.has("merges")) {
+      model.put("type", "BPE");
+    } else if (model.has("max_input_chars_per_word")) {
+      model.put("type", "WordPiece");
+    } else {
+      model.put("type", model.path("vocab").isArray() ? "Unigram" : "WordLevel");
+    }
   }
 
   /** BERT's vocab.txt: a token a line, its number the id. */
