@@ -118,6 +118,16 @@ public final class Tensor {
     return owner.address + byteOffset;
   }
 
+  /**
+   * Where the memory is.
+   *
+   * @throws IllegalStateException if it was freed or not placed yet
+   */
+  public Device device() {
+    address();
+    return root().arena.device();
+  }
+
   /** The address as untyped pointer. */
   public Pointer pointer() {
     return Address.of(address());
