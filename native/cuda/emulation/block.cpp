@@ -93,8 +93,16 @@ bool same_place(const location& a, const location& b) {
          (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
 }
 
-std::string place(const location& at) {
-  return std::string(file_name(at)) + ":" + std::to_string(at.line());
+// Not a string: a faulted thread never comes back to free one.
+struct place_text {
+  char text[96];
+  const char* c_str() const { return text; }
+};
+place_text place(const location& at) {
+  place_text written;
+  std::snprintf(written.text, sizeof written.text, "%s:%u", file_name(at),
+                static_cast<unsigned>(at.line()));
+  return written;
 }
 
 void go_to(device_thread& next) {
@@ -111,18 +119,17 @@ void go_to_host() {
 }
 
 [[noreturn]] void deadlock() {
-  std::string text = "deadlock: no thread can run;";
-  int told = 0;
-  for (int i = 0; i < s->thread_count; i += 32)
-    for (int lane = 0; lane < 32; ++lane) {
-      const device_thread& t = s->threads[i + lane];
-      if (t.waits_for == nullptr) continue;
-      if (++told <= 4)
-        text += " thread " + std::to_string(i + lane) + " waits for " + t.waits_for + " at " +
-                place(t.waits_at) + ";";
-      break;
-    }
-  fault(location::current(), "%s", text.c_str());
+  char text[512] = "";
+  size_t used = 0;
+  for (int i = 0; i < s->thread_count && used < sizeof text; ++i) {
+    const device_thread& t = s->threads[i];
+    if (t.waits_for == nullptr) continue;
+    const int written = std::snprintf(text + used, sizeof text - used, "; thread %d waits for %s at %s",
+                                      i, t.waits_for, place(t.waits_at).c_str());
+    used += static_cast<size_t>(written);
+    i |= 31;  // one of each warp
+  }
+  fault(location::current(), "deadlock: no thread can run%s", text);
 }
 
 // Some thread that can run: of this warp by preference, so that whole warps mostly go together.
@@ -226,7 +233,7 @@ void fault(const location& at, const char* format, ...) {
   va_start(arguments, format);
   std::vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
-  s->fault_text = place(at) + ": " + text + " (block " + std::to_string(current_block_index.x) +
+  s->fault_text = place(at).text + std::string(": ") + text + " (block " + std::to_string(current_block_index.x) +
                   ", " + std::to_string(current_block_index.y) + ", " +
                   std::to_string(current_block_index.z) + ")";
   go_to_host();

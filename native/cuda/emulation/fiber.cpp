@@ -4,6 +4,7 @@
 #include <cstring>
 
 #ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -88,6 +89,10 @@ fiber* left = nullptr;
 #endif
 
 void fiber_prepare(fiber& f, char* stack, size_t bytes, void (*entry)()) {
+#ifdef __SANITIZE_ADDRESS__
+  // The last thread on this stack did not return from its frames.
+  __asan_unpoison_memory_region(stack, bytes);
+#endif
   const uintptr_t top = (reinterpret_cast<uintptr_t>(stack) + bytes) & ~uintptr_t{15};
   auto* frame = reinterpret_cast<void**>(top) - frame_words;
   std::memset(frame, 0, frame_words * sizeof(void*));
