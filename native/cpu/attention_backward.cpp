@@ -75,7 +75,7 @@ template <bool dropped>
 void row_gradient(const score_row& row, const dropout_rule& dropout, int64_t live, int64_t used,
                   float lse, float delta) {
   for_lanes(0, live, [&](int64_t j, auto lanes) {
-    const vf p = exp2_low<6>((load(row.scores + j) - splat(lse)) * splat(log2_e));
+    const vf p = exp_low(load(row.scores + j) - splat(lse));
     const vf dp = masked<dropped>(load(row.dscores + j), row, j, dropout);
     store(row.scores + j, or_else(masked<dropped>(p, row, j, dropout), zero(), lanes));
     store(row.dscores + j, or_else(p * (dp - splat(delta)), zero(), lanes));
@@ -93,7 +93,7 @@ void whole_row_gradient(const score_row& row, const dropout_rule& dropout, int64
                         int64_t used, float lse) {
   vf sum = zero(), dot = zero();
   for_lanes(0, live, [&](int64_t j, auto lanes) {
-    vf p = exp2_low<6>((load(row.scores + j) - splat(lse)) * splat(log2_e));
+    vf p = exp_low(load(row.scores + j) - splat(lse));
     vf dp = masked<dropped>(load(row.dscores + j), row, j, dropout);
     p = or_else(p, zero(), lanes);
     dp = or_else(dp, zero(), lanes);
@@ -127,6 +127,9 @@ void backward_chunk(const graft_attention_args& a, const dropout_rule& dropout, 
   const int64_t width = round_up(d, NR);
   const int64_t row = tile_row(d), score_stride = tile_row(k_tile);
   const int64_t head = w.h * d;
+  // Products of few columns are summed in shorter runs: there it costs little, and there a plain
+  // composition of products (our yardstick) sums in several partial sums as well.
+  const int64_t run = d < 32 ? 32 : INT64_MAX;
   const float* lse = a.lse + w.h * a.tokens_q + s.q_begin;
   const bool whole_row = s.k_count <= k_tile;
   if (!whole_row) sum_delta<T>(a, w, first_query(a, s, begin), t.delta);
@@ -202,6 +205,7 @@ void backward_chunk(const graft_attention_args& a, const dropout_rule& dropout, 
                  .c_row = row,
                  .first = 1 - limit.ahead - i0,
                  .first_step = 1,
+                 .run = run,
                  .exact_ranges = exact};
       tile_matmul<true, start::add>(product);
       product.a = t.dscores;
@@ -219,6 +223,7 @@ void backward_chunk(const graft_attention_args& a, const dropout_rule& dropout, 
                                       .c_row = dq_row,
                                       .last = limit.ahead + i0,
                                       .last_step = 1,
+                                      .run = run,
                                       .exact_ranges = exact});
     }
 

@@ -228,36 +228,4 @@ static inline float max_lanes(vf x) {
   return lanes[0];
 }
 
-// ---- exp ------------------------------------------------------------------------------------------
-// e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln 2 / 2 (Cody & Waite's two-part ln 2), e^r by its
-// Taylor polynomial of degree 7, whose remainder there is below 2^-27: 0.65 ulp in all. Below -87.33 the result is 0
-// (no subnormals), above 88.72 +inf; NaN stays NaN.
-static inline vf exp(vf x) {
-  const vf low = splat(-87.33f);
-  const vf high = splat(88.72283f);
-  const vf clamped = min(max(x, low), high);
-  const vf shifter = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
-  const vf shifted = fma(clamped, splat(1.44269504f), shifter);
-  const vf n = shifted - shifter;
-  vf r = fma(n, splat(-0.693145752f), clamped);
-  r = fma(n, splat(-1.42860677e-6f), r);
-  vf p = splat(1.98412698e-4f);
-  p = fma(p, r, splat(1.38888889e-3f));
-  p = fma(p, r, splat(8.33333333e-3f));
-  p = fma(p, r, splat(4.16666667e-2f));
-  p = fma(p, r, splat(1.66666667e-1f));
-  p = fma(p, r, splat(0.5f));
-  p = fma(p, r, splat(1.0f));
-  p = fma(p, r, splat(1.0f));
-  // 2^n in two factors: n may be 128, which one exponent field cannot hold.
-  const vi whole = bits_of(shifted) - 0x4B400000;
-  const vi half = whole >> 1;
-  const vf scale1 = float_of((half + 127) << 23);
-  const vf scale2 = float_of((whole - half + 127) << 23);
-  vf y = p * scale1 * scale2;
-  y = x < low ? zero() : y;
-  y = x > high ? splat(INFINITY) : y;
-  return x == x ? y : x;
-}
-
 }  // namespace graft::GRAFT_ISA

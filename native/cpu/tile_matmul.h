@@ -9,6 +9,8 @@
 // fall into a few sets of the first-level cache.
 #pragma once
 
+#include <type_traits>
+
 #include "lanes.h"
 
 namespace graft::GRAFT_ISA {
@@ -51,6 +53,8 @@ struct tile_product {
   // Row i of C is wanted for columns below columns + i column_step; micro tiles beyond are left as
   // they are.
   int64_t columns = INT64_MAX / 2, column_step = 0;
+  // Terms summed from 0 before they join C; fewer are more exact.
+  int64_t run = INT64_MAX;
   // One row a micro tile, so that every row keeps to its own range: for a B with infinities or NaN,
   // which times 0 are not 0. Slow.
   bool exact_ranges = false;
@@ -60,21 +64,11 @@ template <int rows, bool transposed, start from>
 GRAFT_INLINE static inline void micro_tile(const float* a, int64_t a_row, const float* b,
                                            int64_t b_row, float* c, int64_t c_row,
                                            const float* factors, int64_t k) {
+  // The sums start from 0 and C is added at the end: its rounding would else be that of the whole sum
+  // at every step.
   vf low[rows], high[rows];
 #pragma GCC unroll 12
-  for (int i = 0; i < rows; ++i) {
-    if constexpr (from == start::zero) {
-      low[i] = zero();
-      high[i] = zero();
-    } else {
-      low[i] = load(c + i * c_row);
-      high[i] = load(c + i * c_row + W);
-      if constexpr (from == start::scaled) {
-        low[i] *= splat(factors[i]);
-        high[i] *= splat(factors[i]);
-      }
-    }
-  }
+  for (int i = 0; i < rows; ++i) low[i] = high[i] = zero();
 #pragma GCC unroll 2
   for (int64_t p = 0; p < k; ++p) {
     const vf b_low = load(b);
@@ -90,8 +84,16 @@ GRAFT_INLINE static inline void micro_tile(const float* a, int64_t a_row, const 
   }
 #pragma GCC unroll 12
   for (int i = 0; i < rows; ++i) {
-    store(c + i * c_row, low[i]);
-    store(c + i * c_row + W, high[i]);
+    float* to = c + i * c_row;
+    if constexpr (from == start::add) {
+      low[i] += load(to);
+      high[i] += load(to + W);
+    } else if constexpr (from == start::scaled) {
+      low[i] = fma(load(to), splat(factors[i]), low[i]);
+      high[i] = fma(load(to + W), splat(factors[i]), high[i]);
+    }
+    store(to, low[i]);
+    store(to + W, high[i]);
   }
 }
 
@@ -127,10 +129,17 @@ static inline void tile_matmul(const tile_product& t) {
       if (j >= t.columns + last_row * t.column_step) continue;
       const int64_t end = within(t.last + last_row * t.last_step, 0, t.k);
       const int64_t begin = within(t.first + i * t.first_step, 0, end);
-      micro_rows<MR, transposed, from>(
-          rows, t.a + (transposed ? begin * t.a_row + i : i * t.a_row + begin), t.a_row,
-          t.b + begin * t.b_row + j, t.b_row, t.c + i * t.c_row + j, t.c_row,
-          t.factors == nullptr ? nullptr : t.factors + i, end - begin);
+      const float* factors = t.factors == nullptr ? nullptr : t.factors + i;
+      float* c = t.c + i * t.c_row + j;
+      const auto run = [&](auto start_of, int64_t p, int64_t terms) {
+        micro_rows<MR, transposed, decltype(start_of)::value>(
+            rows, t.a + (transposed ? p * t.a_row + i : i * t.a_row + p), t.a_row,
+            t.b + p * t.b_row + j, t.b_row, c, t.c_row, factors, terms);
+      };
+      const int64_t terms = end - begin < t.run ? end - begin : t.run;
+      run(std::integral_constant<start, from>{}, begin, terms);
+      for (int64_t p = begin + terms; p < end; p += t.run)
+        run(std::integral_constant<start, start::add>{}, p, end - p < t.run ? end - p : t.run);
     }
   }
 }
