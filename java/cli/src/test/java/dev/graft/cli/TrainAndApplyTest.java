@@ -1,0 +1,322 @@
+package dev.graft.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.graft.cli.Cli.Result;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** From text to answers by commands alone, and what they refuse on the way. */
+class TrainAndApplyTest {
+  private static final List<String> ONE_THREAD = List.of("--threads", "1", "--dtype", "fp32");
+
+  @TempDir static Path folder;
+  private static Path text;
+  private static Path gpt;
+  private static Path bert;
+  private static Path classifier;
+  private static Path reviews;
+
+  @BeforeAll
+  static void train() {
+    text = Cli.text(folder.resolve("text.txt"));
+    reviews = Cli.reviews(folder.resolve("reviews.csv"), 60);
+    gpt = folder.resolve("runs/gpt");
+    bert = folder.resolve("runs/bert");
+    classifier = folder.resolve("runs/classifier");
+    pretrain(gpt, "gpt2", "--tokenizer-type", "char", "--steps", 60, "--lr", "3e-3").done();
+    pretrain(
+            bert,
+            "bert",
+            "--nsp",
+            "--documents",
+            "blank-line",
+            "--vocab-size",
+            60,
+            "--steps",
+            60,
+            "--lr",
+            "3e-3")
+        .done();
+    finetune(classifier, "--epochs", 6, "--lr", "3e-3").done();
+  }
+
+  private static Result pretrain(Path run, String type, Object... more) {
+    return Cli.run(
+        Cli.line(
+            List.of("pretrain", "--type", type, "--train", text, "--out", run),
+            Cli.SMALL,
+            Arrays.asList(more)));
+  }
+
+  private static Result finetune(Path run, Object... more) {
+    return Cli.run(
+        Cli.line(
+            List.of("finetune", "--model", bert, "--train", reviews, "--out", run),
+            ONE_THREAD,
+            Arrays.asList(more)));
+  }
+
+  private static Result apply(String command, Path model, Object... more) {
+    return Cli.run(Cli.line(command, "--model", model, ONE_THREAD, Arrays.asList(more)));
+  }
+
+  @Test
+  void runDirectory_holdsModelMetricsAndPicture() throws IOException {
+    for (Path run : List.of(gpt, bert, classifier)) {
+      for (String file :
+          List.of("model/config.json", "model/tokenizer.json", "best/model.safetensors")) {
+        assertThat(run.resolve(file)).isNotEmptyFile();
+      }
+      assertThat(Files.readAllLines(run.resolve("metrics.jsonl")))
+          .anyMatch(line -> line.contains("\"type\":\"train\""))
+          .anyMatch(line -> line.contains("\"type\":\"eval\""));
+      assertThat(Files.readAllBytes(run.resolve("loss.png"))).startsWith(0x89, 'P', 'N', 'G');
+    }
+  }
+
+  @Test
+  void pretrain_tellsItsCourseOnStandardErrorAndTheResultOnStandardOutput() {
+    Result result =
+        pretrain(folder.resolve("runs/course"), "gpt2", "--steps", 20, "--vocab-size", 300).done();
+    assertThat(result.lines()).hasSize(1);
+    assertThat(result.out()).startsWith("20 steps").contains("loss", "model in");
+    assertThat(result.err()).contains("step 20/20", "loss", "tokens/s", "validation:");
+  }
+
+  @Test
+  void pretrainJson_printsJsonLinesOnly() {
+    List<ObjectNode> lines =
+        pretrain(
+                folder.resolve("runs/json"),
+                "gpt2",
+                "--steps",
+                20,
+                "--save-every",
+                10,
+                "--json",
+                "--vocab-size",
+                300)
+            .done()
+            .json();
+    assertThat(lines)
+        .extracting(line -> line.get("type").asText())
+        .contains("train", "eval", "checkpoint")
+        .endsWith("result");
+    ObjectNode end = lines.get(lines.size() - 1);
+    assertThat(end.get("steps").asInt()).isEqualTo(20);
+    assertThat(end.get("validation").get("loss").isNumber()).isTrue();
+    assertThat(Path.of(end.get("model").asText())).isDirectory();
+  }
+
+  @Test
+  void finetuneLm_goesOnFromTheModel() {
+    Path run = folder.resolve("runs/poet");
+    Cli.run(
+            Cli.line(
+                "finetune",
+                "--task",
+                "lm",
+                "--model",
+                gpt,
+                "--train",
+                text,
+                "--steps",
+                "10",
+                "--batch-size",
+                "4",
+                "--out",
+                run,
+                ONE_THREAD))
+        .done();
+    assertThat(apply("evaluate", run, "--data", text, "--json").done().json().get(0).get("loss"))
+        .isNotNull();
+  }
+
+  @Test
+  void evaluate_endsWithMetricsByName() {
+    ObjectNode classes =
+        apply("evaluate", classifier, "--data", reviews, "--json").done().json().get(0);
+    assertThat(classes.get("accuracy").asDouble()).isGreaterThan(0.9); // one word decides
+    assertThat(classes.get("examples").asInt()).isEqualTo(60);
+    assertThat(apply("evaluate", gpt, "--data", text).done().out()).contains("loss", "perplexity");
+    assertThat(apply("evaluate", bert, "--data", text, "--documents", "blank-line").done().out())
+        .contains("masked_lm_loss", "next_sentence_loss");
+  }
+
+  @Test
+  void predict_takesArgumentsLinesAndTables() throws IOException {
+    ObjectNode one =
+        apply("predict", classifier, "the birds sang 1", "--json", "--top-k", 0)
+            .done()
+            .json()
+            .get(0);
+    assertThat(one.get("label").asText()).isEqualTo("good");
+    assertThat(one.get("classes")).hasSize(2);
+    assertThat(
+            one.get("classes").get(0).get("probability").asDouble()
+                + one.get("classes").get(1).get("probability").asDouble())
+        .isBetween(1 - 1e-6, 1 + 1e-6);
+    Path lines = Cli.write(folder.resolve("lines.txt"), "the birds sang 1", "the songs sang 2");
+    List<String> plain = apply("predict", classifier, "--input", lines).done().lines();
+    assertThat(plain.get(0)).startsWith("good 0.").endsWith("\tthe birds sang 1");
+    assertThat(plain.get(1)).startsWith("bad 0.");
+    assertThat(apply("predict", classifier, "--input", reviews, "--json").done().json())
+        .hasSize(60)
+        .allMatch(line -> line.has("label"));
+    Result cut = apply("predict", classifier, "the birds ".repeat(40), "--json").done();
+    assertThat(cut.json().get(0).get("truncated").asBoolean()).isTrue();
+    assertThat(cut.err()).contains("1 of 1 texts are longer");
+  }
+
+  @Test
+  void generate_isTheSameForTheSameSeed() {
+    List<Object> options = List.of("--max-tokens", 12, "--seed", 5, "the ");
+    String streamed = apply("generate", gpt, options.toArray()).done().out();
+    ObjectNode whole =
+        Cli.run(Cli.line("generate", "--model", gpt, ONE_THREAD, options, "--json"))
+            .done()
+            .json()
+            .get(0);
+    assertThat(streamed).isEqualTo("the " + whole.get("text").asText() + "\n");
+    assertThat(whole.get("text").asText())
+        .hasSizeBetween(8, 12); // characters, a few <unk> left out
+    assertThat(whole.get("seed").asLong()).isEqualTo(5);
+    assertThat(
+            apply("generate", gpt, "--max-tokens", 3, "--samples", 2, "--greedy", "--json", "the")
+                .done()
+                .json())
+        .hasSize(2);
+  }
+
+  @Test
+  void fillMask_givesAsManyWordsAsAsked() {
+    ObjectNode line =
+        apply("fill-mask", bert, "--top-k", 3, "--json", "the 3 [MASK] sang [MASK] songs")
+            .done()
+            .json()
+            .get(0);
+    assertThat(line.get("masks")).hasSize(2);
+    assertThat(line.get("masks").get(0)).hasSize(3);
+    assertThat(apply("fill-mask", bert, "the 3 [MASK] sang").done().out()).contains("  0.");
+  }
+
+  @Test
+  void wrongModel_isRefusedByWhatItIs() {
+    apply("generate", bert, "x").refused("config.json: generate needs a GPT-2", "BertFor");
+    apply("fill-mask", gpt, "[MASK]").refused("fill-mask needs a BERT", "GPT2LMHeadModel");
+    apply("fill-mask", classifier, "[MASK]").refused("fill-mask", "BertForSequenceClass");
+    apply("predict", bert, "x").refused("predict needs a classifier", "BertForPreTraining");
+    Cli.run("finetune", "--model", gpt, "--train", reviews, "--out", folder.resolve("no"))
+        .refused("finetune --task classification needs a BERT");
+    Cli.run(
+            "finetune",
+            "--task",
+            "lm",
+            "--model",
+            bert,
+            "--train",
+            text,
+            "--out",
+            folder.resolve("no"))
+        .refused("finetune --task lm needs a GPT-2");
+    apply("generate", Path.of("gpt2"), "x").refused("gpt2: no such directory", "does not download");
+    assertThat(folder.resolve("no")).doesNotExist();
+  }
+
+  @Test
+  void badData_isRefusedAndLeavesNothing() throws IOException {
+    Path unknown = Cli.write(folder.resolve("unknown.csv"), "text,label", "the birds,ugly");
+    Path oneClass = Cli.write(folder.resolve("one.csv"), "text,label", "a,x", "b,x");
+    Path ragged = Cli.write(folder.resolve("ragged.csv"), "text,label", "a,x,y");
+    Path empty = Files.createFile(folder.resolve("nothing.txt"));
+    Path broken = Cli.write(folder.resolve("broken.jsonl"), "{\"text\": \"a\", ");
+    List<String> before = Cli.tree(folder);
+    Path run = folder.resolve("refused");
+
+    apply("evaluate", classifier, "--data", unknown).refused("unknown.csv", "'ugly'");
+    finetune(run, "--valid", unknown).refused("unknown.csv", "'ugly'");
+    finetune(run, "--text-column", "words").refused("reviews.csv", "no column 'words'");
+    Cli.run("finetune", "--model", bert, "--train", oneClass, "--out", run)
+        .refused("one.csv", "too few examples");
+    Cli.run("finetune", "--model", bert, "--train", oneClass, "--valid-share", 0, "--out", run)
+        .refused("one.csv", "two classes");
+    Cli.run("finetune", "--model", bert, "--train", ragged, "--out", run)
+        .refused("ragged.csv: line 2");
+    Cli.run("finetune", "--model", bert, "--train", broken, "--out", run)
+        .refused("broken.jsonl: line 1", "not valid JSON");
+    Cli.run("finetune", "--model", bert, "--train", folder.resolve("no.csv"), "--out", run)
+        .refused("no.csv: no such file");
+    apply("fill-mask", bert, "no mask here").refused("no mask");
+    apply("generate", gpt, "--top-p", 2, "x").refused("topP");
+    Cli.run("pretrain", "--type", "gpt2", "--train", folder.resolve("no.txt"), "--out", run)
+        .refused("no.txt: no such file");
+    Cli.run("pretrain", "--type", "gpt2", "--size", "huge", "--train", text, "--out", run)
+        .refused("micro", "'huge'");
+    Cli.run(
+            "pretrain",
+            "--type",
+            "gpt2",
+            "--channels",
+            30,
+            "--heads",
+            4,
+            "--train",
+            text,
+            "--out",
+            run)
+        .refused("30", "4");
+    assertThat(Cli.tree(folder)).isEqualTo(before);
+
+    Cli.run(
+            Cli.line(
+                "pretrain",
+                "--type",
+                "gpt2",
+                "--train",
+                empty,
+                "--vocab-size",
+                "300",
+                "--out",
+                folder.resolve("empty"),
+                Cli.SMALL))
+        .refused("nothing.txt: there is no text to train on");
+    Cli.run(
+            Cli.line(
+                "pretrain",
+                "--type",
+                "bert",
+                "--train",
+                text,
+                "--vocab-size",
+                "8",
+                "--out",
+                folder.resolve("few"),
+                Cli.SMALL))
+        .refused("text.txt: a vocabulary of 8 is too small");
+  }
+
+  @Test
+  void runDirectories_areNotOverwrittenAndResumeKeepsSettings() {
+    pretrain(gpt, "gpt2", "--steps", 3).refused("runs/gpt", "holds a run with checkpoints");
+    pretrain(gpt, "gpt2", "--tokenizer-type", "char", "--steps", 90, "--lr", "3e-3", "--resume")
+        .refused("settings.json", "training.steps was 60, is 90");
+    Cli.run("pretrain", "--out", folder.resolve("nowhere"), "--resume")
+        .refused("nowhere: there is no run to resume");
+    // The same command again, and the short one: the run has ended, so nothing is trained.
+    Result again =
+        pretrain(gpt, "gpt2", "--tokenizer-type", "char", "--steps", 60, "--lr", "3e-3", "--resume")
+            .done();
+    assertThat(again.out()).startsWith("60 steps");
+    assertThat(Cli.run("pretrain", "--out", gpt, "--resume").done().out()).startsWith("60 steps");
+    assertThat(Cli.run("finetune", "--out", classifier, "--resume").done().out())
+        .contains("accuracy");
+  }
+}
