@@ -94,9 +94,12 @@ public record FineTuning(
     // Read before the run directory is touched: bad input leaves nothing behind.
     Dataset.Split data = data();
     try (BertForSequenceClassification classifier = load()) {
-      RunDirectory.open(directory, false).close();
-      AtomicFiles.write(RunSettings.file(directory), Json.pretty(toJson()));
-      return classifier.fit(data.train(), data.validation(), training);
+      return RunDirectory.begin(
+          directory,
+          () -> {
+            AtomicFiles.write(RunSettings.file(directory), Json.pretty(toJson()));
+            return classifier.fit(data.train(), data.validation(), training);
+          });
     }
   }
 

@@ -38,7 +38,10 @@ public final class Pretraining {
       RunSettings.requireSame(directory, settings.toJson());
       return resume(directory, settings.training().listener(), settings.training().cancellation());
     }
-    RunDirectory.open(directory, false).close();
+    return RunDirectory.begin(directory, () -> begin(settings, directory));
+  }
+
+  private static TrainingResult begin(PretrainingSettings settings, Path directory) {
     if (settings.initialModel() == null && settings.tokenizer().directory() == null) {
       settings.training().listener().onPrepare("training a tokenizer on " + settings.corpus());
     }

@@ -8,6 +8,9 @@ import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.List;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
 
 /**
  * The folder of a run, held by one writer: {@code run.json}, {@code metrics.jsonl}, {@code
@@ -58,6 +61,45 @@ public final class RunDirectory implements AutoCloseable {
       if (channel != null) {
         closeQuietly(channel);
       }
+    }
+  }
+
+  /**
+   * Begins a run in a folder. If it fails before anything was trained, what it put there is taken
+   * away again, and the folder too if it was not there before.
+   *
+   * @throws InvalidInputException if the folder holds a run, or another process or thread writes
+   *     there
+   */
+  public static <T> T begin(Path directory, Supplier<T> run) {
+    List<Path> fresh =
+        Stream.of(LOCK, "settings.json", "tokenizer", "data")
+            .map(directory::resolve)
+            .filter(file -> !Files.exists(file))
+            .toList();
+    boolean existed = Files.exists(directory);
+    open(directory, false).close();
+    try {
+      return run.get();
+    } catch (RuntimeException | Error e) {
+      if (!Files.exists(directory.resolve("run.json"))) {
+        takeAway(fresh, existed ? null : directory);
+      }
+      throw e;
+    }
+  }
+
+  /** Deletes files of a run, and its folder if that is given and empty then. */
+  private static void takeAway(List<Path> files, Path directory) {
+    try {
+      for (Path file : files) {
+        Durable.deleteTree(file);
+      }
+      if (directory != null && Durable.list(directory).isEmpty()) {
+        Files.delete(directory);
+      }
+    } catch (IOException e) {
+      // The failure that brought us here is the one to report.
     }
   }
 

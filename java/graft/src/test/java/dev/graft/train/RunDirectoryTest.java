@@ -3,10 +3,12 @@ package dev.graft.train;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.graft.io.AtomicFiles;
 import dev.graft.io.InvalidInputException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -82,5 +84,28 @@ class RunDirectoryTest {
     assertThatThrownBy(() -> RunDirectory.open(file, false))
         .isInstanceOf(InvalidInputException.class)
         .hasMessageContaining(file.toString());
+  }
+
+  @Test
+  void failedBeginning_leavesTheFolderAsItWas() throws IOException {
+    Path fresh = folder.resolve("fresh");
+    Path used = folder.resolve("used");
+    Files.createDirectories(used.resolve("data"));
+    Files.writeString(used.resolve("data/mine.txt"), "mine");
+    for (Path run : List.of(fresh, used)) {
+      assertThatThrownBy(
+              () ->
+                  RunDirectory.begin(
+                      run,
+                      () -> {
+                        AtomicFiles.write(run.resolve("settings.json"), "{}");
+                        AtomicFiles.write(run.resolve("data/train/tokens"), "1");
+                        throw new IllegalStateException("refused");
+                      }))
+          .hasMessage("refused");
+    }
+    assertThat(fresh).doesNotExist();
+    assertThat(used.resolve("settings.json")).doesNotExist();
+    assertThat(used.resolve("data/mine.txt")).hasContent("mine");
   }
 }
