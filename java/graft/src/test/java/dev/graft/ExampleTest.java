@@ -55,7 +55,7 @@ class ExampleTest {
   }
 
   @Test
-  void example_isWhatTheJavadocShows() throws IOException {
+  void example_isWhatJavadocAndReadmeShow() throws IOException {
     String source = Files.readString(Path.of("src/test/java/example/Example.java"));
     String body =
         source
@@ -67,6 +67,7 @@ class ExampleTest {
             .replace(" * ", "")
             .replace(" *\n", "\n");
     assertThat(shown).contains(body);
+    assertThat(Files.readString(Path.of("../../README.md"))).contains(body);
     assertThat(body.lines().count()).isLessThanOrEqualTo(15);
   }
 }
