@@ -2,9 +2,14 @@ package dev.graft.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.graft.data.Corpus;
+import dev.graft.model.Gpt2Config;
 import dev.graft.model.Network;
+import dev.graft.model.Task;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
+import dev.graft.text.CharTrainer;
+import dev.graft.text.Tokenizer;
 import dev.graft.train.Toys.Kind;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -14,6 +19,7 @@ import java.util.Map;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.function.BiFunction;
 import java.util.function.IntFunction;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -41,15 +47,26 @@ class GradientExchangeTest {
   private static Ended train(Kind kind, int rank, TrainingOptions options) {
     try (Device device = Device.cpu(1);
         Network network = Toys.network(device, kind, DType.FLOAT32, 1 + rank, 0.2)) {
-      TrainingResult result = new Trainer(network, new Toys.Source(kind, 5, 3), options).run();
-      return new Ended(
-          result,
-          Toys.state(network),
-          network.parameters().all().stream().map(p -> p.weight().floats()).toList());
+      return ended(network, new Trainer(network, new Toys.Source(kind, 5, 3), options).run());
     }
   }
 
+  private static Ended ended(Network network, TrainingResult result) {
+    return new Ended(
+        result,
+        Toys.state(network),
+        network.parameters().all().stream().map(p -> p.weight().floats()).toList());
+  }
+
   private static List<Ended> train(Kind kind, int ranks, IntFunction<TrainingOptions.Builder> of)
+      throws Exception {
+    return ranks(ranks, of, (rank, options) -> train(kind, rank, options));
+  }
+
+  private static List<Ended> ranks(
+      int ranks,
+      IntFunction<TrainingOptions.Builder> of,
+      BiFunction<Integer, TrainingOptions, Ended> run)
       throws Exception {
     SharedMemory memory = new SharedMemory(ranks);
     ExecutorService threads = Executors.newFixedThreadPool(ranks);
@@ -58,7 +75,7 @@ class GradientExchangeTest {
       for (int r = 0; r < ranks; r++) {
         int rank = r;
         TrainingOptions options = of.apply(rank).exchange(memory.exchange(rank)).build();
-        running.add(threads.submit(() -> train(kind, rank, options)));
+        running.add(threads.submit(() -> run.apply(rank, options)));
       }
       List<Ended> ended = new ArrayList<>();
       for (Future<Ended> future : running) {
@@ -130,6 +147,62 @@ class GradientExchangeTest {
     }
     assertThat(Files.exists(folder.resolve("rank-1"))).isFalse();
     assertThat(folder.resolve("rank-0/model/model.safetensors")).isRegularFile();
+  }
+
+  /** All ranks name the same run directory, with a validation part, and resume in it. */
+  @Test
+  void corpus_isTrainedOnInOneRunDirectory() throws Exception {
+    Path text = folder.resolve("text.txt");
+    Files.writeString(text, "we know what we are, but know not what we may be.\n".repeat(60));
+    Path run = folder.resolve("run");
+    List<Ended> half = corpus(text, run, options().steps(STEPS), true);
+    List<Ended> rest = corpus(text, run, options().steps(STEPS).resume(true), false);
+    List<Ended> whole = corpus(text, folder.resolve("whole"), options().steps(STEPS), false);
+    assertThat(half.get(1).result().steps()).isEqualTo(2);
+    for (int rank = 0; rank < 2; rank++) {
+      assertThat(rest.get(rank).state()).isEqualTo(whole.get(0).state());
+      assertThat(rest.get(rank).result().lastEvaluation())
+          .isEqualTo(whole.get(0).result().lastEvaluation())
+          .isNotEmpty();
+    }
+    assertThat(run.resolve("model/model.safetensors")).isRegularFile();
+  }
+
+  private static List<Ended> corpus(
+      Path text, Path run, TrainingOptions.Builder common, boolean cancel) throws Exception {
+    TrainingOptions base = common.batchSize(2).runDirectory(run).build();
+    return ranks(
+        2,
+        rank -> {
+          CancellationToken token = new CancellationToken();
+          return base.toBuilder()
+              .cancellation(token)
+              .listener(
+                  new TrainingListener() {
+                    @Override
+                    public void onStep(StepEvent event) {
+                      if (cancel && rank == 0) {
+                        token.cancel();
+                      }
+                    }
+                  });
+        },
+        (rank, options) -> {
+          try (Device device = Device.cpu(1);
+              Tokenizer tokenizer = CharTrainer.train(List.of(text), 0);
+              Network network =
+                  Network.create(
+                      device,
+                      Gpt2Config.of(tokenizer.vocabSize(), 24, 32, 2, 2),
+                      Task.CAUSAL_LM,
+                      DType.FLOAT32,
+                      1 + rank)) {
+            CorpusOptions data = CorpusOptions.defaults().withValidationShare(0.1);
+            TrainingResult result =
+                CorpusTraining.run(network, tokenizer, Corpus.of(text), null, data, options);
+            return ended(network, result);
+          }
+        });
   }
 
   @Test
