@@ -131,4 +131,31 @@ class FineTuningTest {
         .isInstanceOf(InvalidInputException.class)
         .hasMessageContaining("there is no run to resume");
   }
+
+  @Test
+  void badLabel_leavesNoRunDirectory() {
+    Path start = folder.resolve("start");
+    try (BertForMaskedLM mlm =
+        BertForMaskedLM.create(Fixtures.bert(), tokenizer, Fixtures.small())) {
+      mlm.savePretrained(start);
+    }
+    Path train = Fixtures.write(folder.resolve("train.csv"), "text,label\na film,x\na book,y\n");
+    Path valid = Fixtures.write(folder.resolve("valid.csv"), "text,label\na song,z\n");
+    Path run = folder.resolve("run");
+    FineTuning tuning =
+        new FineTuning(
+            start,
+            false,
+            train,
+            valid,
+            Columns.detect(),
+            0,
+            Fixtures.options(2).runDirectory(run).build(),
+            1);
+    assertThatThrownBy(tuning::run)
+        .isInstanceOf(InvalidInputException.class)
+        .hasMessageContaining("valid.csv")
+        .hasMessageContaining("'z' is not one of the 2 classes");
+    assertThat(run).doesNotExist();
+  }
 }

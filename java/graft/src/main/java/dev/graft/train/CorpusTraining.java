@@ -16,6 +16,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.function.Supplier;
 
 /**
  * Trains a language model on a corpus by the objective of its task: the next token (GPT-2), masked
@@ -47,19 +48,35 @@ public final class CorpusTraining {
       Corpus validation,
       CorpusOptions corpusOptions,
       TrainingOptions options) {
+    Path directory = options.writableDirectory();
+    Supplier<TrainingResult> run =
+        () -> train(network, tokenizer, corpus, validation, corpusOptions, options);
+    if (directory == null) {
+      return run.get();
+    }
+    // Asked for before the data is written: the folder may hold another run's.
+    if (options.resume()) {
+      RunDirectory.open(directory, true).close();
+      return run.get();
+    }
+    return RunDirectory.begin(directory, run);
+  }
+
+  private static TrainingResult train(
+      Network network,
+      Tokenizer tokenizer,
+      Corpus corpus,
+      Corpus validation,
+      CorpusOptions corpusOptions,
+      TrainingOptions options) {
     int context = context(network, tokenizer, corpusOptions);
     int batchSize =
         options.tokensPerStep() > 0
             ? Math.max(1, options.tokensPerStep() / context)
             : options.batchSize();
     int evalBatch = corpusOptions.evalBatchSize() > 0 ? corpusOptions.evalBatchSize() : batchSize;
-    Path directory = options.writableDirectory();
-    if (directory != null) {
-      // Asked for before the data is written: the folder may hold another run's.
-      RunDirectory.open(directory, options.resume()).close();
-    }
     options.listener().onPrepare("encoding " + corpus);
-    try (ShardFolder folder = ShardFolder.of(directory, options.resume());
+    try (ShardFolder folder = ShardFolder.of(options.writableDirectory(), options.resume());
         TokenShards train = folder.shards(corpus, tokenizer, "train");
         TokenShards held =
             validation == null ? null : folder.shards(validation, tokenizer, "validation")) {

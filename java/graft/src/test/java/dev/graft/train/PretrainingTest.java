@@ -229,6 +229,34 @@ class PretrainingTest {
         .hasMessageContaining("there is no run to resume");
   }
 
+  /** Bad input leaves a folder as it was, whether it was there or not. */
+  @Test
+  void runThatCannotBegin_leavesNothing() throws IOException {
+    Path blank = Files.writeString(folder.resolve("blank.txt"), "\n\n\n");
+    Path there = Files.createDirectories(folder.resolve("there"));
+    Path note = Files.writeString(there.resolve("note.txt"), "mine");
+    for (Path run : List.of(folder.resolve("fresh"), there)) {
+      for (Corpus corpus :
+          List.of(Corpus.of(text(), blank).documents(DocumentMode.FILE), Corpus.of(text()))) {
+        boolean tooShort = corpus.files().size() == 1;
+        PretrainingSettings settings =
+            PretrainingSettings.fresh(
+                    Gpt2Config.of(1, 24, 32, 2, 2),
+                    Task.CAUSAL_LM,
+                    TokenizerSettings.train(Kind.BPE, tooShort ? 280 : 100),
+                    corpus,
+                    options(run).build())
+                .withValidation(Corpus.of(blank).documents(DocumentMode.LINE));
+        assertThatThrownBy(() -> Pretraining.run(settings))
+            .isInstanceOf(InvalidInputException.class)
+            .hasMessageContaining(tooShort ? "blank.txt" : "at least 257");
+        assertThat(folder.resolve("fresh")).doesNotExist();
+        assertThat(there).isDirectoryNotContaining(file -> !file.equals(note));
+        assertThat(note).hasContent("mine");
+      }
+    }
+  }
+
   @Test
   void vocabularyTooSmallAndEmptyText_areOneLine() throws IOException {
     Path empty = Files.writeString(folder.resolve("empty.txt"), "");
