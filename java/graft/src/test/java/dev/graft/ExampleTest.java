@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -69,5 +70,23 @@ class ExampleTest {
     assertThat(shown).contains(body);
     assertThat(Files.readString(Path.of("../../README.md"))).contains(body);
     assertThat(body.lines().count()).isLessThanOrEqualTo(15);
+  }
+
+  @Test
+  void guide_showsCodeThatCompiles() throws IOException {
+    String source = squeezed(Files.readString(Path.of("src/test/java/example/Guide.java")));
+    List<String> snippets =
+        Pattern.compile("```java\n(.*?)\n```", Pattern.DOTALL)
+            .matcher(Files.readString(Path.of("../../docs/guides/java.md")))
+            .results()
+            .map(block -> squeezed(block.group(1)))
+            .toList();
+    assertThat(snippets).hasSize(3);
+    assertThat(snippets).allSatisfy(snippet -> assertThat(source).contains(snippet));
+  }
+
+  /** Without what depends on how deep code stands. */
+  private static String squeezed(String code) {
+    return code.replaceAll("\\s+", " ");
   }
 }
