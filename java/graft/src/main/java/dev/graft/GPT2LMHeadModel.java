@@ -1,7 +1,6 @@
 package dev.graft;
 
 import dev.graft.apply.GenerationOptions;
-import dev.graft.apply.TextGenerator;
 import dev.graft.io.ModelDirectory;
 import dev.graft.model.Gpt2Config;
 import dev.graft.model.Network;
@@ -23,21 +22,11 @@ import java.util.function.Consumer;
  * </pre>
  */
 public final class GPT2LMHeadModel extends LanguageModel {
-  private final Worker<Tool> worker;
-
-  /** The generator holds nothing of its own. */
-  private record Tool(TextGenerator generator) implements AutoCloseable {
-    @Override
-    public void close() {}
-  }
+  private final Generator generator;
 
   private GPT2LMHeadModel(Parts parts) {
     super(parts);
-    worker = new Worker<>(this, "GPT2LMHeadModel", options().threads(), this::tool);
-  }
-
-  private Tool tool(Network network) {
-    return new Tool(new TextGenerator(network, tokenizer()));
+    generator = new Generator(this, "GPT2LMHeadModel", options().threads());
   }
 
   /** Reads a model directory. */
@@ -103,7 +92,9 @@ public final class GPT2LMHeadModel extends LanguageModel {
    * that outgrows it goes on from its last half.
    */
   public String generate(String prompt, GenerationOptions options) {
-    return use(generator -> generator.generate(prompt, options));
+    synchronized (generator) {
+      return generator.generate(prompt, options);
+    }
   }
 
   /**
@@ -112,17 +103,29 @@ public final class GPT2LMHeadModel extends LanguageModel {
    * @param stream hears pieces of whole characters, on the calling thread
    */
   public String generate(String prompt, GenerationOptions options, Consumer<String> stream) {
-    return use(generator -> generator.generate(prompt, options, stream));
+    synchronized (generator) {
+      return generator.generate(prompt, options, stream);
+    }
   }
 
   /** What follows each prompt, written side by side. */
   public List<String> generate(List<String> prompts, GenerationOptions options) {
-    return use(generator -> generator.generate(prompts, options));
+    synchronized (generator) {
+      return generator.generate(prompts, options);
+    }
   }
 
-  private <R> R use(java.util.function.Function<TextGenerator, R> work) {
-    synchronized (worker) {
-      return worker.call("generate", tool -> work.apply(tool.generator()));
-    }
+  /** A generator for another thread, with all of the model's CPU threads. */
+  public Generator generator() {
+    return generator(options().threads());
+  }
+
+  /**
+   * A generator for another thread. Many at once are fastest with few threads each.
+   *
+   * @param threads CPU threads it uses; 0 for all
+   */
+  public Generator generator(int threads) {
+    return new Generator(this, "Generator", threads);
   }
 }

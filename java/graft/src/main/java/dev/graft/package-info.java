@@ -24,8 +24,8 @@
  * dev.graft.FineTuning}.
  *
  * <p>Models own native memory: close them. {@code fit} needs a model alone; everything else may be
- * called from any thread, and a {@link dev.graft.Predictor} a thread keeps threads from waiting for
- * each other. Input that cannot be used is a {@link dev.graft.io.InvalidInputException} of one
- * line. Texts are never cut unsaid.
+ * called from any thread, and a {@link dev.graft.Predictor} or {@link dev.graft.Generator} a thread
+ * keeps threads from waiting for each other. Input that cannot be used is a {@link
+ * dev.graft.io.InvalidInputException} of one line. Texts are never cut unsaid.
  */
 package dev.graft;

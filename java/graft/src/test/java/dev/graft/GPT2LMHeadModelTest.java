@@ -21,6 +21,9 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
@@ -173,6 +176,36 @@ class GPT2LMHeadModelTest {
     try (GPT2LMHeadModel model = GPT2LMHeadModel.fromPretrained(saved, Fixtures.small())) {
       assertThat(model.generate("the ", GenerationOptions.greedy(12))).isEqualTo(written);
       assertThat(PreTrainedModel.taskOf(saved)).isEqualTo(dev.graft.model.Task.CAUSAL_LM);
+    }
+  }
+
+  /** Oracle: one thread. Tolerance: none, for each uses one CPU thread and its own draws. */
+  @Test
+  void generatorsInThreads_writeAsOneDoes() throws Exception {
+    try (Tokenizer tokenizer = Fixtures.charTokenizer(folder);
+        GPT2LMHeadModel model =
+            GPT2LMHeadModel.create(Fixtures.gpt2(), tokenizer, Fixtures.small())) {
+      GenerationOptions options = new GenerationOptions(40, 0.8, 5, 1, 1, 7, List.of());
+      String want = model.generate("the film", options);
+      ExecutorService pool = Executors.newFixedThreadPool(4);
+      try {
+        List<Future<String>> texts = new ArrayList<>();
+        for (int t = 0; t < 4; t++) {
+          texts.add(
+              pool.submit(
+                  () -> {
+                    try (Generator mine = model.generator(1)) {
+                      mine.generate("a book", options);
+                      return mine.generate("the film", options);
+                    }
+                  }));
+        }
+        for (Future<String> text : texts) {
+          assertThat(text.get()).hasSize(40).isEqualTo(want);
+        }
+      } finally {
+        pool.shutdown();
+      }
     }
   }
 
