@@ -80,7 +80,7 @@ class ModelLifecycleTest {
   void predictor_followsAFit() {
     Dataset test = Fixtures.reviews(20, 3);
     try (BertForSequenceClassification model = model();
-        Predictor predictor = model.predictor()) {
+        Predictor predictor = model.predictor(1)) {
       model.fit(Fixtures.reviews(64, 1), null, Fixtures.options(4).build());
       List<Prediction> first = predictor.predict(test);
       model.fit(Fixtures.reviews(64, 1), null, Fixtures.options(4).build());
@@ -88,6 +88,13 @@ class ModelLifecycleTest {
       // Another dtype is another network in memory.
       model.fit(Fixtures.reviews(64, 1), null, Fixtures.options(4).dtype(DType.BFLOAT16).build());
       assertThat(predictor.predict(test)).isEqualTo(model.predict(test));
+      // Read back, the weights of the last fit answer as the predictor does.
+      model.savePretrained(folder.resolve("saved"));
+      try (BertForSequenceClassification saved =
+          BertForSequenceClassification.fromPretrained(
+              folder.resolve("saved"), Fixtures.small().withDType(DType.BFLOAT16))) {
+        assertThat(predictor.predict(test)).isEqualTo(saved.predict(test));
+      }
     }
   }
 

@@ -191,9 +191,17 @@ class PretrainingTest {
                 new CorpusOptions(12, Packing.DOCUMENT, Sampling.RANDOM, 0.2, 0.25, 7));
     Path file = folder.resolve("settings.json");
     dev.graft.io.AtomicFiles.write(file, dev.graft.io.Json.pretty(written.toJson()));
-    PretrainingSettings read = PretrainingSettings.read(file, options);
+    TrainingOptions callers = TrainingOptions.finetuning().runDirectory(folder).build();
+    PretrainingSettings read = PretrainingSettings.read(file, callers);
     assertThat(read.toJson()).isEqualTo(written.toJson());
-    assertThat(read.training()).isEqualTo(options);
+    assertThat(read.training())
+        .isEqualTo(
+            options.toBuilder()
+                .runDirectory(folder)
+                .listener(callers.listener())
+                .cancellation(callers.cancellation())
+                .exchange(callers.exchange())
+                .build());
     assertThat(read.corpusOptions()).isEqualTo(written.corpusOptions());
     assertThat(read.config()).isEqualTo(written.config());
     assertThat(read.tokenizer()).isEqualTo(written.tokenizer());
