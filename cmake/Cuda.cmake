@@ -93,8 +93,10 @@ function(graft_cuda_plugin target)
     list(APPEND objects ${object})
   endforeach()
   add_library(${target} SHARED ${objects})
+  # It uses the libgraft.so.1 that has loaded it, or the one beside it; never a build folder's.
   set_target_properties(${target} PROPERTIES LINKER_LANGUAGE CXX SOVERSION 1 VERSION 1
-    LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+    LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}
+    BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "\$ORIGIN")
   find_package(Threads REQUIRED)
   # --exclude-libs: the runtime's symbols stay inside.
   target_link_libraries(${target} PRIVATE graft ${GRAFT_CUDART_STATIC} Threads::Threads

@@ -1,7 +1,6 @@
 package dev.graft.cli;
 
-import dev.graft.bindings.NativeLibraries;
-import dev.graft.bindings.global.graft;
+import dev.graft.runtime.CudaBackend;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.management.ManagementFactory;
@@ -68,19 +67,8 @@ final class Machine {
 
   static Cuda cuda() {
     boolean card = Files.exists(Path.of("/dev/nvidia0")) || Files.exists(Path.of("/dev/dxg"));
-    Optional<Path> plugin;
-    try {
-      plugin = NativeLibraries.cudaPlugin();
-    } catch (UncheckedIOException e) {
-      return new Cuda(card, true, false, e.getMessage());
-    }
-    if (plugin.isEmpty()) {
-      return new Cuda(card, false, false, "built without nvcc");
-    }
-    boolean available =
-        graft.graft_load_backend(graft.GRAFT_CUDA, plugin.get().toString()) == graft.GRAFT_OK
-            && graft.graft_backend_available(graft.GRAFT_CUDA) != 0;
-    String why = available ? "usable" : graft.graft_last_error().getString();
-    return new Cuda(card, true, available, why);
+    CudaBackend.Status status = CudaBackend.status();
+    String why = status.available() ? "usable" : status.reason();
+    return new Cuda(card, status.built(), status.available(), why);
   }
 }
