@@ -1,13 +1,13 @@
-// AdamW over a parameter set (Loshchilov & Hutter, arXiv:1711.05101, algorithm 2), one launch for all
-// tensors.
+// AdamW over a parameter set (Loshchilov & Hutter, arXiv:1711.05101, algorithm 2), one launch for
+// all tensors.
 //
 //   g = clip grad;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
 //   w -= lr (m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + weight_decay w),  lr = lr lr_scale
 //
-// One pass, 30 bytes a parameter with the bfloat16 copy (grad, m, v, w read; m, v, w, w16 written), in
-// 128-bit words. lr, clip, skip and t come from the step state; every block reads t before it counts
-// itself finished, and the last to finish writes it. Factors that hold for the whole step are made in
-// double, the elements in the CPU kernel's order of operations.
+// One pass, 30 bytes a parameter with the bfloat16 copy (grad, m, v, w read; m, v, w, w16 written),
+// in 128-bit words. lr, clip, skip and t come from the step state; every block reads t before it
+// counts itself finished, and the last to finish writes it. Factors that hold for the whole step
+// are made in double, the elements in the CPU kernel's order of operations.
 //
 //   name      dtype  shape    aligned to  in/out
 //   grad      f32    [count]  element     in; 0 afterwards with zero_grad
@@ -29,7 +29,8 @@ struct step_factors {
   float decay;  // lr lr_scale weight_decay
 };
 
-// base^exponent by squaring; its error, some ulp of a double, is nothing beside the float it becomes.
+// base^exponent by squaring; its error, some ulp of a double, is nothing beside the float it
+// becomes.
 GRAFT_DEVICE double power(double base, int64_t exponent) {
   double result = 1.0;
   for (; exponent > 0; exponent >>= 1) {
@@ -78,9 +79,9 @@ GRAFT_DEVICE int head_of(const block_arrays& a) {
   const auto offset = [](const float* x) { return (reinterpret_cast<uintptr_t>(x) & 15) / 4; };
   const unsigned first = static_cast<unsigned>(offset(a.grad));
   const int head = static_cast<int>((4 - first) & 3);
-  const bool suits = offset(a.weight) == first && offset(a.m) == first && offset(a.v) == first &&
-                     (a.weight16 == nullptr ||
-                      (reinterpret_cast<uintptr_t>(a.weight16 + head) & 7) == 0);
+  const bool suits =
+      offset(a.weight) == first && offset(a.m) == first && offset(a.v) == first &&
+      (a.weight16 == nullptr || (reinterpret_cast<uintptr_t>(a.weight16 + head) & 7) == 0);
   return suits && head < a.count ? head : a.count;
 }
 

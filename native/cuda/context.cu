@@ -57,9 +57,10 @@ int check(const cuda_context& context, const char* op, cudaError_t status) {
     char* first = lost_text[context.device];
     if (first[0] == '\0') std::snprintf(first, sizeof lost_text[0], "%s: %s", op, text);
   }
-  return fail(GRAFT_DEVICE_ERROR,
-              "%s: CUDA device %d: %s. The device is lost to this process, which has to be restarted",
-              op, context.device, text);
+  return fail(
+      GRAFT_DEVICE_ERROR,
+      "%s: CUDA device %d: %s. The device is lost to this process, which has to be restarted", op,
+      context.device, text);
 }
 
 int enter(const cuda_context& context, const char* op) {
@@ -78,8 +79,9 @@ int enter(const cuda_context& context, const char* op) {
 int enter_uncaptured(const cuda_context& context, const char* op) {
   GRAFT_TRY(enter(context, op));
   if (context.capturing)
-    return fail(GRAFT_INVALID_ARGUMENT, "%s: expected outside of a capture, got between "
-                "capture_begin and capture_end", op);
+    return fail(GRAFT_INVALID_ARGUMENT,
+                "%s: expected outside of a capture, got between capture_begin and capture_end",
+                op);
   return GRAFT_OK;
 }
 
@@ -92,8 +94,7 @@ const char* unavailable() {
     std::snprintf(text, sizeof text,
                   "the NVIDIA driver is too old: it supports CUDA up to %d.%d, this build needs "
                   "CUDA %d.%d (driver 580 or later)",
-                  driver / 1000, driver % 1000 / 10, least_driver / 1000,
-                  least_driver % 1000 / 10);
+                  driver / 1000, driver % 1000 / 10, least_driver / 1000, least_driver % 1000 / 10);
     return text;
   }
   int devices = 0;
@@ -151,8 +152,8 @@ int context_create(const graft_context_options* options, void** state) {
                                            cudaDevAttrMultiProcessorCount, created->device)));
     if (created->stream == nullptr) {
       // Not blocking: the legacy default stream of other libraries does not hold it up.
-      GRAFT_TRY(check(*created, op,
-                      cudaStreamCreateWithFlags(&created->stream, cudaStreamNonBlocking)));
+      GRAFT_TRY(
+          check(*created, op, cudaStreamCreateWithFlags(&created->stream, cudaStreamNonBlocking)));
       created->owns_stream = true;
     }
     void* step = nullptr;

@@ -1,9 +1,9 @@
 // The CUDA backend's inside: a context, and how an op reaches the device.
 //
-// An op is `int <op>(cuda_context&, const graft_<op>_args&)` in native/cuda/<op>.cu: kernel, launcher,
-// entry. Its arguments are checked (common/checks) and the context's device is set. It enqueues on
-// context.stream, never waits and never allocates. An op without a file answers GRAFT_UNSUPPORTED
-// (unsupported.cu).
+// An op is `int <op>(cuda_context&, const graft_<op>_args&)` in native/cuda/<op>.cu: kernel,
+// launcher, entry. Its arguments are checked (common/checks) and the context's device is set. It
+// enqueues on context.stream, never waits and never allocates. An op without a file answers
+// GRAFT_UNSUPPORTED (unsupported.cu).
 #pragma once
 
 #include "../common/backend.h"
@@ -12,8 +12,8 @@
 
 namespace graft::cuda {
 
-// In device memory: what graft.h calls the step state. Kernels read it, so that a captured graph needs
-// no new arguments.
+// In device memory: what graft.h calls the step state. Kernels read it, so that a captured graph
+// needs no new arguments.
 struct step_state {
   graft_step_inputs inputs;
   graft_step_results results;
@@ -29,8 +29,8 @@ struct cuda_context {
   step_state* step;  // device memory
 };
 
-// GRAFT_OK, or the error as text: "<op>: CUDA device 0: ...". A fatal one marks the device lost for the
-// process; from then on enter() fails.
+// GRAFT_OK, or the error as text: "<op>: CUDA device 0: ...". A fatal one marks the device lost for
+// the process; from then on enter() fails.
 int check(const cuda_context& context, const char* op, cudaError_t status);
 // Makes the device the thread's own; GRAFT_DEVICE_LOST after a fatal error.
 int enter(const cuda_context& context, const char* op);

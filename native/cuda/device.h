@@ -1,19 +1,21 @@
 // The device layer: the only way native/cuda/*.cu reaches the hardware. It has two mappings,
 //   device_hardware.h        CUDA, compiled by nvcc;
-//   emulation/device.h       C++ fibers, compiled by g++ for the tests, so that every kernel runs on a
-//                            machine without a GPU (docs/kernels/device-layer.md).
+//   emulation/device.h       C++ fibers, compiled by g++ for the tests, so that every kernel runs
+//                            on a machine without a GPU (docs/kernels/device-layer.md).
 // Both offer the same functions, in namespace graft::cuda. Kernels are ordinary CUDA: __global__,
-// __device__, __launch_bounds__, threadIdx, blockIdx, blockDim, gridDim, float4 and its like. Beyond
-// those they use what is listed here and nothing else.
+// __device__, __launch_bounds__, threadIdx, blockIdx, blockDim, gridDim, float4 and its like.
+// Beyond those they use what is listed here and nothing else.
 //
 // Launch. Blocks are one-dimensional, of whole warps; grids have up to three dimensions.
 //   cudaError_t launch(kernel, {grid, threads, shared_bytes, stream}, arguments...)
-//   T* shared_memory<T>()        the block's dynamic shared memory, aligned to 128 bytes. It is the only
-//                                kind: lay out a struct. It holds NaN at the block's start (emulation).
+//   T* shared_memory<T>()        the block's dynamic shared memory, aligned to 128 bytes. It is the
+//                                only kind: lay out a struct. It holds NaN at the block's start
+//                                (emulation).
 //   GRAFT_UNROLL, GRAFT_NO_UNROLL   before a loop
 //   int lane_id(), warp_id()
 //
-// Meeting points. All lanes of `mask` must come to the same call; a block barrier wants every thread.
+// Meeting points. All lanes of `mask` must come to the same call; a block barrier wants every
+// thread.
 //   sync_threads()                               __syncthreads
 //   bool sync_threads_or(bool)                   __syncthreads_or
 //   barrier_sync(id, threads)                    bar.sync; id 1..15, threads a multiple of 32
@@ -26,7 +28,7 @@
 //   uint32_t warp_ballot(bool, ...);  bool warp_any(bool, ...), warp_all(bool, ...)
 //
 // Tensor cores, whole warp. g = lane / 4, t = lane % 4; b16 pairs are packed low half first.
-//   ldmatrix_x1/_x2/_x4(uint32_t (&r)[n], const void* row)  n 8x8 matrices of b16 from shared memory.
+//   ldmatrix_x1/_x2/_x4(uint32_t (&r)[n], const void* row): n 8x8 matrices of b16 in shared memory.
 //     Lane i gives the address of row i % 8 of matrix i / 8 (lanes from 8 n on: any), aligned to 16
 //     bytes. r[m] of a lane = elements (row g, columns 2t, 2t + 1) of matrix m.
 //   ldmatrix_x1_trans ...         r[m] = elements (rows 2t, 2t + 1; column g): the transpose.
@@ -43,21 +45,21 @@
 // Asynchronous copies, global to shared memory (cp.async). The data is there after the wait of the
 // thread that issued it, and for other threads after a barrier behind that.
 //   copy_async<bytes>(void* shared, const void* global, int source_bytes = bytes)
-//     bytes 4, 8 or 16 (16 goes past L1), both addresses aligned to it; bytes from source_bytes on are
-//     zero-filled, with 0 nothing is read.
+//     bytes 4, 8 or 16 (16 goes past L1), both addresses aligned to it; bytes from source_bytes on
+//     are zero-filled, with 0 nothing is read.
 //   copy_async_commit();  copy_async_wait<n>(): all but the newest n groups are done;
 //   copy_async_wait_all()
 //
 // Memory.
-//   T load(const T*), store(T*, T)          T: float, float2, float4, uint32_t, uint2, uint4, int4, ...
+//   T load(const T*), store(T*, T)          T: float, float2, float4, uint32_t, uint2, uint4, int4
 //                                            one access, aligned to sizeof(T)
 //   T load_readonly(const T*)                ld.global.nc: nobody writes it during the launch
 //   T load_streaming(const T*)               ld.global.cs: read once
 //   void store_streaming(T*, T)              st.global.cs: not read again soon
-//   T load_l2(const T*)                      ld.global.cg: what other blocks wrote before their fence
+//   T load_l2(const T*)                      ld.global.cg: what blocks wrote before their fence
 //   thread_fence(), thread_fence_block()
-//   int atomic_add(int*, int), atomic_exchange(int*, int): the old value. No float atomics: sums have
-//                                            a fixed order.
+//   int atomic_add(int*, int), atomic_exchange(int*, int): the old value. No float atomics: sums
+//                                            have a fixed order.
 //
 // Numbers.
 //   uint16_t bf16_of(float)                  nearest, ties to even

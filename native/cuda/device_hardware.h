@@ -70,7 +70,9 @@ template <typename T>
 GRAFT_DEVICE T shuffle(T x, int source_lane, uint32_t mask = all_lanes) {
   return __shfl_sync(mask, x, source_lane);
 }
-GRAFT_DEVICE uint32_t warp_ballot(bool x, uint32_t mask = all_lanes) { return __ballot_sync(mask, x); }
+GRAFT_DEVICE uint32_t warp_ballot(bool x, uint32_t mask = all_lanes) {
+  return __ballot_sync(mask, x);
+}
 GRAFT_DEVICE bool warp_any(bool x, uint32_t mask = all_lanes) { return __any_sync(mask, x) != 0; }
 GRAFT_DEVICE bool warp_all(bool x, uint32_t mask = all_lanes) { return __all_sync(mask, x) != 0; }
 
@@ -80,24 +82,24 @@ GRAFT_DEVICE uint32_t shared_address(const void* address) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(address));
 }
 
-#define GRAFT_LDMATRIX(trans, qualifier)                                                          \
-  GRAFT_DEVICE void ldmatrix_x1##trans(uint32_t (&r)[1], const void* row) {                       \
-    asm volatile("ldmatrix.sync.aligned.m8n8.x1" qualifier ".shared.b16 {%0}, [%1];"              \
-                 : "=r"(r[0])                                                                     \
-                 : "r"(shared_address(row))                                                       \
-                 : "memory");                                                                     \
-  }                                                                                               \
-  GRAFT_DEVICE void ldmatrix_x2##trans(uint32_t (&r)[2], const void* row) {                       \
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2" qualifier ".shared.b16 {%0, %1}, [%2];"          \
-                 : "=r"(r[0]), "=r"(r[1])                                                         \
-                 : "r"(shared_address(row))                                                       \
-                 : "memory");                                                                     \
-  }                                                                                               \
-  GRAFT_DEVICE void ldmatrix_x4##trans(uint32_t (&r)[4], const void* row) {                       \
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4" qualifier ".shared.b16 {%0, %1, %2, %3}, [%4];"  \
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])                                 \
-                 : "r"(shared_address(row))                                                       \
-                 : "memory");                                                                     \
+#define GRAFT_LDMATRIX(trans, qualifier)                                                         \
+  GRAFT_DEVICE void ldmatrix_x1##trans(uint32_t (&r)[1], const void* row) {                      \
+    asm volatile("ldmatrix.sync.aligned.m8n8.x1" qualifier ".shared.b16 {%0}, [%1];"             \
+                 : "=r"(r[0])                                                                    \
+                 : "r"(shared_address(row))                                                      \
+                 : "memory");                                                                    \
+  }                                                                                              \
+  GRAFT_DEVICE void ldmatrix_x2##trans(uint32_t (&r)[2], const void* row) {                      \
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2" qualifier ".shared.b16 {%0, %1}, [%2];"         \
+                 : "=r"(r[0]), "=r"(r[1])                                                        \
+                 : "r"(shared_address(row))                                                      \
+                 : "memory");                                                                    \
+  }                                                                                              \
+  GRAFT_DEVICE void ldmatrix_x4##trans(uint32_t (&r)[4], const void* row) {                      \
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4" qualifier ".shared.b16 {%0, %1, %2, %3}, [%4];" \
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])                                \
+                 : "r"(shared_address(row))                                                      \
+                 : "memory");                                                                    \
   }
 GRAFT_LDMATRIX(, "")
 GRAFT_LDMATRIX(_trans, ".trans")

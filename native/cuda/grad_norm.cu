@@ -1,8 +1,9 @@
 // Global gradient norm: grad_norm = sqrt(sum g^2) over all parameters that are not frozen,
-// clip_coefficient = min(1, max_norm / grad_norm) (Pascanu et al. 2013, arXiv:1211.5063, algorithm 1).
-// Squares and sums are in double, so no float32 gradient overflows or underflows. Each block of
-// optimizer_block elements has its own sum, in an order that only its alignment and size decide; the
-// last block to finish adds these in order. No float atomics: the same gradients give the same bits.
+// clip_coefficient = min(1, max_norm / grad_norm) (Pascanu et al. 2013, arXiv:1211.5063, algorithm
+// 1). Squares and sums are in double, so no float32 gradient overflows or underflows. Each block of
+// optimizer_block elements has its own sum, in an order that only its alignment and size decide;
+// the last block to finish adds these in order. No float atomics: the same gradients give the same
+// bits.
 //
 //   name          dtype  shape     in/out
 //   grad          f32    [count]   in (of each parameter), aligned to the element
@@ -86,10 +87,10 @@ __global__ void __launch_bounds__(threads)
 int grad_norm(cuda_context& context, const graft_grad_norm_args& args) {
   const graft_parameter_set& set = *args.parameters;
   const auto blocks = static_cast<unsigned>(set.block_count > 0 ? set.block_count : 1);
-  return check(context, "grad_norm",
-               launch(grad_norm_kernel,
-                      {dim3(blocks), threads, sizeof(shared_state), context.stream}, set,
-                      context.step, args.max_norm));
+  return check(
+      context, "grad_norm",
+      launch(grad_norm_kernel, {dim3(blocks), threads, sizeof(shared_state), context.stream}, set,
+             context.step, args.max_norm));
 }
 
 }  // namespace graft::cuda

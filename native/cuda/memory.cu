@@ -37,9 +37,9 @@ int release(void* state, void* address) {
 int copy(void* state, void* to, const void* from, int64_t bytes, int kind) {
   const auto& context = *static_cast<cuda_context*>(state);
   GRAFT_TRY(enter(context, "memcpy"));
-  return check(context, "memcpy",
-               cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), copy_kind(kind),
-                               context.stream));
+  return check(
+      context, "memcpy",
+      cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), copy_kind(kind), context.stream));
 }
 
 int set(void* state, void* address, int value, int64_t bytes) {

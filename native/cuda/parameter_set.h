@@ -1,5 +1,5 @@
-// A parameter set on the device: its tensors cut in blocks, so that one launch serves all of them and
-// sums have a fixed order.
+// A parameter set on the device: its tensors cut in blocks, so that one launch serves all of them
+// and sums have a fixed order.
 #pragma once
 
 #include <vector>

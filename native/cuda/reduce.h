@@ -12,8 +12,8 @@ GRAFT_DEVICE T warp_sum(T x) {
   return x;
 }
 
-// The sum over the block, in every thread. `scratch` is shared, [threads / warp_size], and free again
-// afterwards.
+// The sum over the block, in every thread. `scratch` is shared, [threads / warp_size], and free
+// again afterwards.
 template <int threads, typename T>
 GRAFT_DEVICE T block_sum(T x, T* scratch) {
   x = warp_sum(x);

@@ -1,5 +1,5 @@
-// The step state in device memory. What the host writes travels as a kernel's arguments: in order on
-// the stream, no copy from memory that the caller may reuse, and no wait.
+// The step state in device memory. What the host writes travels as a kernel's arguments: in order
+// on the stream, no copy from memory that the caller may reuse, and no wait.
 #include "context.h"
 
 namespace graft::cuda {

@@ -15,9 +15,9 @@ int unsupported(const char* op) {
   return unsupported("attention_workspace");
 }
 
-#define GRAFT_ANSWER(query, args)                                           \
-  [[gnu::weak]] int query(const cuda_context&, const args&, int64_t*) {     \
-    return unsupported(#query);                                             \
+#define GRAFT_ANSWER(query, args)                                       \
+  [[gnu::weak]] int query(const cuda_context&, const args&, int64_t*) { \
+    return unsupported(#query);                                         \
   }
 GRAFT_WORKSPACE_QUERIES(GRAFT_ANSWER)
 #undef GRAFT_ANSWER

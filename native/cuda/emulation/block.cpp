@@ -124,8 +124,9 @@ void go_to_host() {
   for (int i = 0; i < s->thread_count && used < sizeof text; ++i) {
     const device_thread& t = s->threads[i];
     if (t.waits_for == nullptr) continue;
-    const int written = std::snprintf(text + used, sizeof text - used, "; thread %d waits for %s at %s",
-                                      i, t.waits_for, place(t.waits_at).c_str());
+    const int written =
+        std::snprintf(text + used, sizeof text - used, "; thread %d waits for %s at %s", i,
+                      t.waits_for, place(t.waits_at).c_str());
     used += static_cast<size_t>(written);
     i |= 31;  // one of each warp
   }
@@ -233,8 +234,9 @@ void fault(const location& at, const char* format, ...) {
   va_start(arguments, format);
   std::vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
-  s->fault_text = place(at).text + std::string(": ") + text + " (block " + std::to_string(current_block_index.x) +
-                  ", " + std::to_string(current_block_index.y) + ", " +
+  s->fault_text = place(at).text + std::string(": ") + text + " (block " +
+                  std::to_string(current_block_index.x) + ", " +
+                  std::to_string(current_block_index.y) + ", " +
                   std::to_string(current_block_index.z) + ")";
   go_to_host();
   std::abort();  // the host never comes back to a faulted block
@@ -256,8 +258,8 @@ void meet_warp(const char* what, uint32_t mask, void* argument, combination comb
     if ((m.mask & bit) == 0) continue;  // other lanes may meet before they come here
     if (m.mask != mask || m.what != what || !same_place(m.at, at))
       fault(at,
-            "divergence: lane %d is in %s with mask %08x, lanes %08x wait for it in %s with mask %08x "
-            "at %s",
+            "divergence: lane %d is in %s with mask %08x, lanes %08x wait for it in %s with mask "
+            "%08x at %s",
             lane_of(self), what, mask, m.arrived, m.what, m.mask, place(m.at).c_str());
     found = &m;
     break;
@@ -345,8 +347,7 @@ void meet_barrier(int id, int threads, bool wait_for_it, const location& at) {
 void check_shared(const char* what, const void* address, size_t bytes, const location& at) {
   const auto first = reinterpret_cast<uintptr_t>(current_shared);
   const auto own = reinterpret_cast<uintptr_t>(address);
-  if (own % bytes != 0)
-    fault(at, "%s: shared address is not aligned to %zu bytes", what, bytes);
+  if (own % bytes != 0) fault(at, "%s: shared address is not aligned to %zu bytes", what, bytes);
   if (own < first || own - first + bytes > current_geometry.shared_bytes)
     fault(at, "%s: address is %lld bytes from the start of shared memory of %zu bytes", what,
           static_cast<long long>(own - first), current_geometry.shared_bytes);
@@ -425,16 +426,16 @@ std::string run_grid(const launch_geometry& geometry, const std::function<void()
     std::memset(current_shared, 0xFF, geometry.shared_bytes);
     std::memset(current_shared + geometry.shared_bytes, red_zone_byte, red_zone);
     start_block();
-    current_thread = &s->threads[random_bit(
-        s->thread_count >= most_threads ? all_of_warp : (1u << (s->thread_count / 32)) - 1) * 32];
+    const uint32_t warps = all_of_warp >> (32 - s->thread_count / 32);
+    current_thread = &s->threads[random_bit(warps) * 32];
     fiber_switch(s->host, current_thread->context);
     if (!s->fault_text.empty()) return s->fault_text;
     for (size_t k = 0; k < red_zone; ++k)
       if (current_shared[geometry.shared_bytes + k] != red_zone_byte) {
         char text[160];
         std::snprintf(text, sizeof text,
-                      "a write %zu bytes beyond the %zu bytes of shared memory (block %u, %u, %u)", k,
-                      geometry.shared_bytes, current_block_index.x, current_block_index.y,
+                      "a write %zu bytes beyond the %zu bytes of shared memory (block %u, %u, %u)",
+                      k, geometry.shared_bytes, current_block_index.x, current_block_index.y,
                       current_block_index.z);
         return text;
       }

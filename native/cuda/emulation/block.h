@@ -1,6 +1,6 @@
-// One block of threads at a time: each thread a fiber, each warp's lanes and the warps themselves in an
-// order that a seed decides. Wrong use is a fault: the launch ends and a sentence says what, who and
-// where.
+// One block of threads at a time: each thread a fiber, each warp's lanes and the warps themselves
+// in an order that a seed decides. Wrong use is a fault: the launch ends and a sentence says what,
+// who and where.
 #pragma once
 
 #include <cstddef>
@@ -26,8 +26,8 @@ struct async_copy {
 
 struct device_thread {
   fiber context;
-  uint3 index;             // threadIdx
-  void* argument;          // of the meeting it waits in
+  uint3 index;                     // threadIdx
+  void* argument;                  // of the meeting it waits in
   std::vector<async_copy> copies;  // issued, not landed
   std::vector<size_t> groups;      // committed groups: how many copies each holds
   size_t grouped;                  // copies that belong to a group

@@ -1,5 +1,6 @@
-// The device layer on fibers: the same names as device_hardware.h, each with the checks that hardware
-// does not make. A meeting point knows its place in the source; that is the last, defaulted argument.
+// The device layer on fibers: the same names as device_hardware.h, each with the checks that
+// hardware does not make. A meeting point knows its place in the source; that is the last,
+// defaulted argument.
 #pragma once
 
 #include <bit>
@@ -125,7 +126,7 @@ GRAFT_DEVICE T shuffle(T x, int source_lane, uint32_t mask = all_lanes,
 }
 
 GRAFT_DEVICE uint32_t warp_ballot(bool x, uint32_t mask = all_lanes,
-                             const location& at = location::current()) {
+                                  const location& at = location::current()) {
   struct vote {
     bool given;
     uint32_t all;
@@ -220,11 +221,11 @@ void check_aligned(const char* what, const T* address, const location& at) {
 }
 }  // namespace detail
 
-#define GRAFT_LOAD(name)                                                               \
-  template <typename T>                                                                \
-  GRAFT_DEVICE T name(const T* address, const location& at = location::current()) {    \
-    detail::check_aligned(#name, address, at);                                         \
-    return *address;                                                                   \
+#define GRAFT_LOAD(name)                                                            \
+  template <typename T>                                                             \
+  GRAFT_DEVICE T name(const T* address, const location& at = location::current()) { \
+    detail::check_aligned(#name, address, at);                                      \
+    return *address;                                                                \
   }
 GRAFT_LOAD(load)
 GRAFT_LOAD(load_readonly)

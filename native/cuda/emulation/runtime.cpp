@@ -75,8 +75,7 @@ cudaError_t check_red_zones() {
     for (size_t i = 0; i < red_zone; ++i)
       if (zone[i] != red_zone_byte)
         return die(cudaErrorIllegalAddress, "a write " + std::to_string(i) + " bytes beyond " +
-                                                std::to_string(bytes) +
-                                                " bytes of device memory");
+                                                std::to_string(bytes) + " bytes of device memory");
   }
   return cudaSuccess;
 }
@@ -218,8 +217,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t* out) {
 
 cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* status) {
   lock hold(mutex);
-  *status = of(handle).captured != nullptr ? cudaStreamCaptureStatusActive
-                                           : cudaStreamCaptureStatusNone;
+  *status =
+      of(handle).captured != nullptr ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
   return sticky;
 }
 

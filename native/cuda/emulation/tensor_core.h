@@ -1,5 +1,6 @@
-// ldmatrix and mma.sync, lane by lane as the PTX ISA lays the fragments out (9.7.14, "Matrix Fragments
-// for mma.m16n8k16" and "... m16n8k8"). Products are exact in float32, sums are rounded to float32.
+// ldmatrix and mma.sync, lane by lane as the PTX ISA lays the fragments out (9.7.14, "Matrix
+// Fragments for mma.m16n8k16" and "... m16n8k8"). Products are exact in float32, sums are rounded
+// to float32.
 #pragma once
 
 namespace graft::cuda {

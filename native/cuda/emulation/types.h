@@ -16,13 +16,9 @@ struct dim3 {
   constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
 };
 
-#define GRAFT_VECTORS(type, name)                       \
-  struct alignas(2 * sizeof(type)) name##2 {            \
-    type x, y;                                          \
-  };                                                    \
-  struct alignas(4 * sizeof(type)) name##4 {            \
-    type x, y, z, w;                                    \
-  };                                                    \
+#define GRAFT_VECTORS(type, name)                                         \
+  struct alignas(2 * sizeof(type)) name##2 { type x, y; };                \
+  struct alignas(4 * sizeof(type)) name##4 { type x, y, z, w; };          \
   static inline name##2 make_##name##2(type x, type y) { return {x, y}; } \
   static inline name##4 make_##name##4(type x, type y, type z, type w) { return {x, y, z, w}; }
 GRAFT_VECTORS(float, float)

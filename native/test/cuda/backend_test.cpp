@@ -1,5 +1,5 @@
-// The CUDA backend behind the C ABI: loading, contexts, memory, step state, graphs, and what becomes of
-// errors.
+// The CUDA backend behind the C ABI: loading, contexts, memory, step state, graphs, and what
+// becomes of errors.
 #include "../../common/ops.h"
 #include "../../cuda/device.h"
 #include "cuda_support.h"
@@ -95,8 +95,8 @@ TEST(CudaBackend, memory) {
   ASSERT_EQ(GRAFT_OK, graft_memcpy(c, got.data(), address, 1000, GRAFT_DEVICE_TO_HOST));
   c.synchronize();
   for (size_t i = 0; i < 1000; ++i) {
-    const int expected = i < 500 ? static_cast<uint8_t>(i)
-                                 : (i < 700 ? 0x5A : static_cast<uint8_t>(i - 700));
+    const int expected =
+        i < 500 ? static_cast<uint8_t>(i) : (i < 700 ? 0x5A : static_cast<uint8_t>(i - 700));
     ASSERT_EQ(expected, got[i]) << i;
   }
   EXPECT_EQ(GRAFT_OK, graft_free(c, address));
@@ -140,8 +140,14 @@ TEST(CudaBackend, stepInputsTravelWithTheStream) {
   cuda_context c;
   device_array grad(c, std::vector<float>{1}), m(c, std::vector<float>{0}),
       v(c, std::vector<float>{0}), weight(c, std::vector<float>{0});
-  const graft_parameter p = {grad.data<float>(), weight.data<float>(), nullptr, m.data<float>(),
-                             v.data<float>(),    1,                    0.0f,    1.0f};
+  const graft_parameter p = {grad.data<float>(),
+                             weight.data<float>(),
+                             nullptr,
+                             m.data<float>(),
+                             v.data<float>(),
+                             1,
+                             0.0f,
+                             1.0f};
   graft_parameter_set* set = nullptr;
   ASSERT_EQ(GRAFT_OK, graft_parameter_set_create(c, &p, 1, &set));
   for (const float lr : {1.0f, 0.25f}) {
@@ -160,8 +166,14 @@ TEST(CudaBackend, aCapturedStepReplays) {
   cuda_context c;
   device_array grad(c, std::vector<float>{3}), m(c, std::vector<float>{0}),
       v(c, std::vector<float>{0}), weight(c, std::vector<float>{0});
-  const graft_parameter p = {grad.data<float>(), weight.data<float>(), nullptr, m.data<float>(),
-                             v.data<float>(),    1,                    0.0f,    1.0f};
+  const graft_parameter p = {grad.data<float>(),
+                             weight.data<float>(),
+                             nullptr,
+                             m.data<float>(),
+                             v.data<float>(),
+                             1,
+                             0.0f,
+                             1.0f};
   graft_parameter_set* set = nullptr;
   ASSERT_EQ(GRAFT_OK, graft_parameter_set_create(c, &p, 1, &set));
   graft_graph* graph = nullptr;
@@ -202,8 +214,8 @@ TEST(CudaBackend, aCallersStreamIsUsedAndLeft) {
   EXPECT_EQ(cudaSuccess, cudaStreamDestroy(stream));
 }
 
-// A fatal error comes at the next synchronisation; then every call says that the device is lost. In a
-// process of its own, for the loss is the process's.
+// A fatal error comes at the next synchronisation; then every call says that the device is lost. In
+// a process of its own, for the loss is the process's.
 TEST(CudaBackendDeathTest, aLostDeviceStaysLost) {
   GRAFT_SKIP_ON_REAL_CARD();
   GTEST_FLAG_SET(death_test_style, "threadsafe");

@@ -60,8 +60,8 @@ class cuda_context {
   graft_context* handle_ = nullptr;
 };
 
-// Bytes in device memory, `shift` bytes off the allocator's alignment, between guards that are checked
-// when it goes.
+// Bytes in device memory, `shift` bytes off the allocator's alignment, between guards that are
+// checked when it goes.
 class device_array {
  public:
   device_array(cuda_context& context, int64_t bytes, int64_t shift = 0)

@@ -1,73 +1,12 @@
 // The emulated device layer: that it computes what the hardware computes, and that it finds what it
 // promises to find. Oracles are plain loops.
-#include "../../cuda/device.h"
-
-#include <gtest/gtest.h>
-
 #include <set>
-#include <vector>
 
 #include "../support.h"
+#include "emulation_support.h"
 
 using namespace graft::cuda;
-namespace emulation = graft::emulation;
-
-namespace {
-
-// An array in device memory.
-template <typename T>
-class buffer {
- public:
-  explicit buffer(size_t count) : count_(count) {
-    void* address = nullptr;
-    EXPECT_EQ(cudaSuccess, cudaMalloc(&address, count * sizeof(T)));
-    data_ = static_cast<T*>(address);
-  }
-  explicit buffer(const std::vector<T>& values) : buffer(values.size()) {
-    std::copy(values.begin(), values.end(), data_);
-  }
-  ~buffer() { cudaFree(data_); }
-  buffer(const buffer&) = delete;
-  buffer& operator=(const buffer&) = delete;
-  operator T*() const { return data_; }
-  size_t size() const { return count_; }
-
- private:
-  size_t count_;
-  T* data_;
-};
-
-launch_shape blocks_of(int threads, size_t shared_bytes = 0, unsigned blocks = 1) {
-  return {dim3(blocks), threads, shared_bytes, nullptr};
-}
-
-template <typename... P>
-void run(void (*kernel)(P...), const launch_shape& shape, std::type_identity_t<P>... arguments) {
-  ASSERT_EQ(cudaSuccess, launch(kernel, shape, arguments...));
-  ASSERT_EQ(cudaSuccess, cudaStreamSynchronize(nullptr)) << emulation::fault_text();
-}
-
-template <typename... P>
-void expect_fault(const std::vector<std::string>& texts, void (*kernel)(P...),
-                  const launch_shape& shape, std::type_identity_t<P>... arguments) {
-  ASSERT_EQ(cudaSuccess, launch(kernel, shape, arguments...));
-  const cudaError_t status = cudaStreamSynchronize(nullptr);
-  EXPECT_NE(cudaSuccess, status);
-  for (const std::string& text : texts)
-    EXPECT_NE(std::string::npos, emulation::fault_text().find(text)) << emulation::fault_text();
-  EXPECT_EQ(status, cudaStreamSynchronize(nullptr)) << "a fault is sticky";
-  emulation::reset();
-}
-
-void with_seeds(const std::function<void()>& body) {
-  for (uint64_t seed = 1; seed <= 20; ++seed) {
-    SCOPED_TRACE("seed " + std::to_string(seed));
-    emulation::set_seed(seed * 7919);
-    body();
-  }
-}
-
-}  // namespace
+using namespace graft_test;
 
 // ---- meeting points
 
@@ -262,9 +201,7 @@ __global__ void reads_fresh_shared_memory(float* out) {
   out[threadIdx.x] = fresh[threadIdx.x];
   fresh[threadIdx.x] = 1.0f;
 }
-__global__ void writes_beyond_shared_memory() {
-  shared_memory<float>()[32 + threadIdx.x] = 1.0f;
-}
+__global__ void writes_beyond_shared_memory() { shared_memory<float>()[32 + threadIdx.x] = 1.0f; }
 __global__ void wants_more_shared_memory(int* out) {
   struct large {
     int values[100];
@@ -375,110 +312,10 @@ TEST(Device, badCopiesAreFaults) {
   expect_fault({"not waited for"}, copies_badly, shape, in, 6);
 }
 
-// ---- tensor cores
-
-// D[16, 8] = A[16, 16] B[16, 8], A row-major and B either as [k][n] (read transposed) or as [n][k].
-__global__ void multiply_bf16(const uint16_t* a, const uint16_t* b, float* d, int b_by_rows) {
-  struct tiles {
-    uint16_t a[16][24];  // a padded row: the addresses are the caller's business
-    uint16_t b[16][24];
-  };
-  auto* s = shared_memory<tiles>();
-  for (int i = lane_id(); i < 256; i += 32) s->a[i / 16][i % 16] = a[i];
-  for (int i = lane_id(); i < 128; i += 32) {
-    if (b_by_rows != 0)
-      s->b[i / 8][i % 8] = b[i];
-    else
-      s->b[i % 8][i / 8] = b[i];
-  }
-  sync_warp();
-  const int lane = lane_id();
-  uint32_t fa[4], fb[2];
-  ldmatrix_x4(fa, &s->a[lane % 16][lane / 16 * 8]);
-  if (b_by_rows != 0)
-    ldmatrix_x2_trans(fb, &s->b[lane % 16][0]);
-  else
-    ldmatrix_x2(fb, &s->b[lane % 8][lane / 8 % 2 * 8]);
-  float fd[4] = {1.0f, 1.0f, 1.0f, 1.0f};
-  mma_m16n8k16(fd, fa, fb);
-  const int g = lane / 4, t = lane % 4;
-  for (int i = 0; i < 4; ++i) d[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = fd[i];
-}
-
-TEST(Device, bf16TilesMultiply) {
-  graft_test::numbers random(3);
-  std::vector<uint16_t> a(256), b(128);
-  for (uint16_t& x : a) x = graft_test::float_to_bf16(static_cast<float>(random.normal()));
-  for (uint16_t& x : b) x = graft_test::float_to_bf16(static_cast<float>(random.normal()));
-  buffer<uint16_t> da(a), db(b);
-  buffer<float> d(128);
-  for (const int b_by_rows : {0, 1})
-    with_seeds([&] {
-      run(multiply_bf16, blocks_of(32, 2048), da, db, d, b_by_rows);
-      for (size_t m = 0; m < 16; ++m)
-        for (size_t n = 0; n < 8; ++n) {
-          double sum = 1;
-          for (size_t k = 0; k < 16; ++k)
-            sum += double{graft_test::bf16_to_float(a[m * 16 + k])} *
-                   double{graft_test::bf16_to_float(b[k * 8 + n])};
-          EXPECT_NEAR(sum, d[m * 8 + n], 1e-5);
-        }
-    });
-}
-
-// One step of m16n8k8 straight from its documented fragment.
-__global__ void multiply_tf32(const float* a, const float* b, float* d) {
-  const int g = lane_id() / 4, t = lane_id() % 4;
-  uint32_t fa[4], fb[2];
-  for (int i = 0; i < 4; ++i) fa[i] = to_tf32(a[(g + i % 2 * 8) * 8 + t + i / 2 * 4]);
-  for (int i = 0; i < 2; ++i) fb[i] = to_tf32(b[(t + 4 * i) * 8 + g]);
-  float fd[4] = {};
-  mma_m16n8k8_tf32(fd, fa, fb);
-  for (int i = 0; i < 4; ++i) d[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = fd[i];
-}
-
-TEST(Device, tf32TilesMultiplyWithElevenBits) {
-  graft_test::numbers random(4);
-  std::vector<float> a(128), b(64);
-  for (float& x : a) x = static_cast<float>(random.normal());
-  for (float& x : b) x = static_cast<float>(random.normal());
-  buffer<float> da(a), db(b), d(128);
-  run(multiply_tf32, blocks_of(32), da, db, d);
-  double largest = 0;
-  for (size_t m = 0; m < 16; ++m)
-    for (size_t n = 0; n < 8; ++n) {
-      double sum = 0, size = 0;
-      for (size_t k = 0; k < 8; ++k) {
-        sum += double{a[m * 8 + k]} * double{b[k * 8 + n]};
-        size += std::fabs(double{a[m * 8 + k]} * double{b[k * 8 + n]});
-      }
-      const double error = std::fabs(sum - d[m * 8 + n]) / size;
-      EXPECT_LT(error, 0x1p-10);
-      largest = std::max(largest, error);
-    }
-  EXPECT_GT(largest, 0x1p-16) << "as exact as float32, so not tf32";
-}
-
-__global__ void ldmatrix_badly(int kind) {
-  uint16_t* tile = shared_memory<uint16_t>();
-  uint32_t r[1];
-  ldmatrix_x1(r, kind == 0 ? tile + 8 * lane_id() + 1 : tile + 8 * (lane_id() + 1));
-}
-__global__ void ldmatrix_by_half_a_warp() {
-  uint32_t r[1];
-  if (lane_id() < 16) ldmatrix_x1(r, shared_memory<uint16_t>() + 8 * (lane_id() % 8));
-}
-
-TEST(Device, badFragmentsAreFaults) {
-  expect_fault({"ldmatrix_x1", "not aligned to 16"}, ldmatrix_badly, blocks_of(32, 128), 0);
-  expect_fault({"ldmatrix_x1", "128 bytes from the start"}, ldmatrix_badly, blocks_of(32, 128), 1);
-  expect_fault({"divergence"}, ldmatrix_by_half_a_warp, blocks_of(32, 128));
-}
-
 // ---- numbers
 
 TEST(Device, bf16RoundsToNearestEven) {
-  graft_test::numbers random(5);
+  numbers random(5);
   for (int i = 0; i < 100000; ++i) {
     const auto bits = static_cast<uint32_t>(random.bits());
     const float x = float_from_bits(i % 3 == 0 ? (bits & 0xFFFF0000u) | 0x8000u : bits);
@@ -486,7 +323,7 @@ TEST(Device, bf16RoundsToNearestEven) {
       EXPECT_EQ(0x7FFF, bf16_of(x));
       continue;
     }
-    ASSERT_EQ(graft_test::float_to_bf16(x), bf16_of(x)) << x;
+    ASSERT_EQ(float_to_bf16(x), bf16_of(x)) << x;
     ASSERT_EQ(bf16_of(x), bf16x2_of(x, 1.0f) & 0xFFFF);
     ASSERT_EQ(bf16_of(x), bf16x2_of(1.0f, x) >> 16);
   }
