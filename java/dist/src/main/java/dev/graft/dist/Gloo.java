@@ -6,6 +6,8 @@ import java.net.DatagramSocket;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
+import java.util.HashMap;
+import java.util.Map;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.javacpp.SizeTPointer;
@@ -17,10 +19,19 @@ import org.bytedeco.pytorch.ProcessGroupGloo;
 import org.bytedeco.pytorch.Store;
 import org.bytedeco.pytorch.TCPStore;
 import org.bytedeco.pytorch.TCPStoreOptions;
+import org.bytedeco.pytorch.gloo.Device;
 
 /** The store where ranks find each other's addresses, and Gloo's connections between them. */
 final class Gloo {
+  /** By address, for the life of the process: taking one down with its group is not safe. */
+  private static final Map<String, Device> DEVICES = new HashMap<>();
+
   private Gloo() {}
+
+  private static synchronized Device device(String address) {
+    return DEVICES.computeIfAbsent(
+        address, name -> kept(ProcessGroupGloo.createDeviceForHostname(name)));
+  }
 
   /** Rank 0 serves the store, all are its clients; returns when all are there. */
   static Store store(Rendezvous at) {
@@ -41,8 +52,9 @@ final class Gloo {
     try (PointerScope scope = new PointerScope()) {
       ProcessGroupGloo.Options options =
           ProcessGroupGloo.Options.create(new Milliseconds(at.timeout().toMillis()));
-      options.devices(
-          new GlooDeviceVector(ProcessGroupGloo.createDeviceForHostname(localAddress(at))));
+      // Every operation is waited for before the next.
+      options.threads(1);
+      options.devices(new GlooDeviceVector(device(localAddress(at))));
       return kept(
           new ProcessGroupGloo(new PrefixStore("gloo", store), at.rank(), at.size(), options));
     } catch (RuntimeException e) {

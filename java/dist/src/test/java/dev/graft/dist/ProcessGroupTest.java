@@ -13,6 +13,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -23,6 +25,12 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** Ranks as threads of one process, each with a group of its own. */
 class ProcessGroupTest {
   private static final Duration TIMEOUT = Duration.ofSeconds(30);
+
+  /**
+   * A process has one group and closes it at its end, as the workers of {@link DataParallelTest}
+   * do. Taking many down in one process, as threads do, now and then crashed in libtorch.
+   */
+  private static final Queue<ProcessGroup> LEFT_OPEN = new ConcurrentLinkedQueue<>();
 
   private interface Body<T> {
     T run(ProcessGroup group, Device device);
@@ -43,8 +51,9 @@ class ProcessGroupTest {
         running.add(
             threads.submit(
                 () -> {
-                  try (Device device = Device.cpu(1);
-                      ProcessGroup group = ProcessGroup.open(at)) {
+                  try (Device device = Device.cpu(1)) {
+                    ProcessGroup group = ProcessGroup.open(at);
+                    LEFT_OPEN.add(group);
                     return body.run(group, device);
                   } catch (RuntimeException e) {
                     return e;
