@@ -247,7 +247,12 @@ public final class ProcessGroup implements AutoCloseable {
     store.close();
   }
 
-  /** Leaves the group; the other ranks' later operations fail. A second call does nothing. */
+  /**
+   * Leaves the group; the other ranks' later operations fail. A second call does nothing.
+   *
+   * <p>A process has one group and closes it at its end: opening and closing hundreds in one
+   * process has crashed in libtorch's threads.
+   */
   @Override
   public void close() {
     if (!closed) {
