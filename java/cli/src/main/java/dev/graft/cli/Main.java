@@ -38,8 +38,13 @@ import picocli.CommandLine.ScopeType;
     },
     footer = {
       "A short tour:",
-      "  graft doctor             what this machine offers",
-      "  graft COMMAND --help     options and examples of a command"
+      "  graft doctor",
+      "  graft pretrain --type gpt2 --tokenizer-type char --train text.txt --out runs/gpt",
+      "  graft generate --model runs/gpt 'Once upon a time'",
+      "  graft pretrain --type bert --train text.txt --out runs/bert",
+      "  graft finetune --model runs/bert --train labelled.csv --out runs/classifier",
+      "  graft predict --model runs/classifier 'What is this about?'",
+      "  graft COMMAND --help"
     })
 public final class Main extends GraftCommand {
   @Option(
@@ -90,6 +95,15 @@ public final class Main extends GraftCommand {
       line.addSubcommand(new BenchNotice());
     }
     line.setCaseInsensitiveEnumValuesAllowed(true);
+    // Help pages are printed outside the handler of failures.
+    line.setExecutionStrategy(
+        parsed -> {
+          try {
+            return new CommandLine.RunLast().execute(parsed);
+          } catch (StandardStreams.OutputFailed e) {
+            return Failures.report(e, line.getErr(), main.verbose);
+          }
+        });
     line.setExecutionExceptionHandler(
         (e, failed, parsed) -> Failures.report(e, failed.getErr(), main.verbose));
     line.setParameterExceptionHandler((e, args) -> Failures.usage(e));

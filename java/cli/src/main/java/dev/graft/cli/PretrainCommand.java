@@ -113,13 +113,25 @@ final class PretrainCommand extends RunCommand {
       description = "Shape by a config.json in the Hugging Face form.")
   Path config;
 
-  @Option(names = "--layers", paramLabel = "N", order = 33, description = "Layers.")
+  @Option(
+      names = "--layers",
+      paramLabel = "N",
+      order = 33,
+      description = "Layers, instead of the size's.")
   Integer layers;
 
-  @Option(names = "--heads", paramLabel = "N", order = 34, description = "Attention heads.")
+  @Option(
+      names = "--heads",
+      paramLabel = "N",
+      order = 34,
+      description = "Attention heads; divides --channels.")
   Integer heads;
 
-  @Option(names = "--channels", paramLabel = "N", order = 35, description = "Width.")
+  @Option(
+      names = "--channels",
+      paramLabel = "N",
+      order = 35,
+      description = "Width of the hidden states.")
   Integer channels;
 
   @Option(

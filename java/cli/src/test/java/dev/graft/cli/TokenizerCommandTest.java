@@ -117,13 +117,13 @@ class TokenizerCommandTest {
   }
 
   @Test
-  void badInput_namesFileLineAndCause() throws IOException {
+  void badInput_namesFilePlaceAndCause() throws IOException {
     Path tokenizer = train("char");
     Path broken = folder.resolve("broken.txt");
     Files.write(broken, new byte[] {'a', '\n', (byte) 0xC3, '\n'});
     Result second = Cli.run("tokenizer", "encode", "--tokenizer", tokenizer, "--input", broken);
     assertThat(second.code()).isEqualTo(ExitCode.INVALID_INPUT);
-    assertThat(second.err()).contains("broken.txt: line 2: not valid UTF-8");
+    assertThat(second.err()).contains("broken.txt: at byte 2: not valid UTF-8");
     Cli.run("tokenizer", "encode", "--tokenizer", tokenizer, "--input", folder.resolve("no.txt"))
         .refused("no.txt: no such file");
     Path ids = Cli.write(folder.resolve("ids.txt"), "1 2", "3 999999");

@@ -75,7 +75,9 @@ public final class CorpusTraining {
             ? Math.max(1, options.tokensPerStep() / context)
             : options.batchSize();
     int evalBatch = corpusOptions.evalBatchSize() > 0 ? corpusOptions.evalBatchSize() : batchSize;
-    options.listener().onPrepare("encoding " + corpus);
+    if (!options.resume()) {
+      options.listener().onPrepare("encoding " + corpus);
+    }
     try (ShardFolder folder = ShardFolder.of(options.writableDirectory(), options.resume());
         TokenShards train = folder.shards(corpus, tokenizer, "train");
         TokenShards held =
