@@ -62,7 +62,7 @@ class TextCuttingTest {
     Random random = new Random(7);
     int cuts = 0;
     try (Tokenizer tokenizer = Tokenizer.fromPretrained(TextFixtures.path(name))) {
-      for (int n = 0; n < 400; n++) {
+      for (int n = 0; n < 200; n++) {
         String text = random(random, 12);
         int[] whole = tokenizer.ids(text);
         for (int at = 1; at < text.length(); at++) {
@@ -76,13 +76,13 @@ class TextCuttingTest {
         }
       }
     }
-    assertThat(cuts).isGreaterThan(250);
+    assertThat(cuts).isGreaterThan(100);
   }
 
   @ParameterizedTest
   @ValueSource(strings = {"bert-base-uncased", "byte-level-bpe"})
   void aLongTextGivesTheIdsOfTheWhole(String name) {
-    String text = random(new Random(3), 60_000);
+    String text = random(new Random(3), 30_000);
     try (Tokenizer tokenizer = Tokenizer.fromPretrained(TextFixtures.path(name))) {
       assertThat(tokenizer.ids(text)).isEqualTo(tokenizer.encode(text, false).ids());
     }
@@ -91,7 +91,7 @@ class TextCuttingTest {
   @Test
   void piecesOfAFileAreItsText(@TempDir Path directory) {
     // Once with places to cut, once without any and with a surrogate pair at every odd offset.
-    String cuttable = random(new Random(5), 1_500_000);
+    String cuttable = random(new Random(5), 800_000);
     String solid = "x" + "\uD83D\uDE00".repeat(6 * TextPieces.SIZE);
     for (String text : List.of(cuttable, solid)) {
       List<String> pieces = new ArrayList<>();
