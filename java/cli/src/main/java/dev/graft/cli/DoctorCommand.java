@@ -45,7 +45,15 @@ final class DoctorCommand extends GraftCommand {
     report
         .properties()
         .forEach(
-            e -> out().printf("%-17s %s%n", e.getKey().replace('_', ' '), e.getValue().asText()));
+            e -> {
+              String name = e.getKey().replace('_', ' ');
+              boolean memory = name.endsWith(" gib");
+              out()
+                  .printf(
+                      "%-17s %s%n",
+                      memory ? name.substring(0, name.length() - 4) : name,
+                      e.getValue().asText() + (memory ? " GiB" : ""));
+            });
     out().println();
     out().println(advice.isEmpty() ? "Nothing is missing." : String.join("\n", advice));
     return ExitCode.DONE;

@@ -133,6 +133,7 @@ class SignalsTest {
     signal(run.process(), "INT");
     assertThat(run.end()).as(run.errors()).isEqualTo(ExitCode.INTERRUPTED);
     assertThat(run.errors()).contains("stopping after this step", "to go on: graft pretrain");
+    Cli.run("generate", "--model", interrupted, "the").refused("a run that has not ended");
 
     Path twice = folder.resolve("twice");
     Started second = pretrain(twice);

@@ -299,6 +299,16 @@ class TrainAndApplyTest {
                 folder.resolve("few"),
                 Cli.SMALL))
         .refused("text.txt: a vocabulary of 8 is too small");
+    Cli.run("pretrain", "--type", "bert", "--tokenizer", gpt, "--train", text, "--out", run)
+        .refused("runs/gpt: this tokenizer has no [MASK], [CLS] and [SEP]");
+    Cli.run("pretrain", "--type", "bert", "--tokenizer-type", "char", "--train", text, "--out", run)
+        .refused("a character tokenizer has no [MASK]");
+    Cli.run(
+            Cli.line(
+                "pretrain",
+                List.of("--type", "gpt2", "--tokenizer-type", "char", "--train", unknown),
+                List.of("--out", run, "--threads", 1, "--positions", 128)))
+        .refused("unknown.csv: the training text has");
     // As it was, though some of these fail after the run directory was begun.
     assertThat(Cli.tree(folder)).isEqualTo(before);
   }

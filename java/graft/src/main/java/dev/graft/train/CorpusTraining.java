@@ -87,20 +87,31 @@ public final class CorpusTraining {
       TokenRange judged =
           held != null ? held.all() : share > 0 ? train.all().tail(1 - share) : null;
       BatchSource source =
-          trainingSource(
-              network.task(),
-              trained,
-              tokenizer,
-              context,
-              batchSize,
-              corpusOptions,
-              options.seed());
+          named(
+              corpus,
+              () ->
+                  trainingSource(
+                      network.task(),
+                      trained,
+                      tokenizer,
+                      context,
+                      batchSize,
+                      corpusOptions,
+                      options.seed()));
       try (Evaluator evaluator =
           judged == null
               ? null
               : new LossEvaluator(
-                  evaluationSource(
-                      network.task(), judged, tokenizer, context, evalBatch, corpusOptions))) {
+                  named(
+                      held != null ? validation : corpus,
+                      () ->
+                          evaluationSource(
+                              network.task(),
+                              judged,
+                              tokenizer,
+                              context,
+                              evalBatch,
+                              corpusOptions)))) {
         return new Trainer(network, source, tokenizer::savePretrained, evaluator, options).run();
       }
     }
@@ -119,9 +130,26 @@ public final class CorpusTraining {
         TokenShards shards = folder.shards(corpus, tokenizer, "evaluation");
         LossEvaluator evaluator =
             new LossEvaluator(
-                evaluationSource(
-                    network.task(), shards.all(), tokenizer, context, batchSize, corpusOptions))) {
+                named(
+                    corpus,
+                    () ->
+                        evaluationSource(
+                            network.task(),
+                            shards.all(),
+                            tokenizer,
+                            context,
+                            batchSize,
+                            corpusOptions)))) {
       return evaluator.evaluate(network);
+    }
+  }
+
+  /** What is wrong with a text is told with its file. */
+  private static BatchSource named(Corpus corpus, Supplier<BatchSource> source) {
+    try {
+      return source.get();
+    } catch (InvalidInputException e) {
+      throw new InvalidInputException(corpus + ": " + e.getMessage(), e);
     }
   }
 

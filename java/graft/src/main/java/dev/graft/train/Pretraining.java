@@ -6,10 +6,12 @@ import dev.graft.io.Json;
 import dev.graft.model.Gpt2Config;
 import dev.graft.model.ModelConfig;
 import dev.graft.model.Network;
+import dev.graft.model.Task;
 import dev.graft.runtime.Device;
 import dev.graft.text.Tokenizer;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Locale;
 
 /**
  * A run from text files to a model directory: tokenizer (given or trained), token shards, network,
@@ -46,6 +48,7 @@ public final class Pretraining {
       settings.training().listener().onPrepare("training a tokenizer on " + settings.corpus());
     }
     try (Tokenizer tokenizer = tokenizer(settings)) {
+      requireMasks(settings, tokenizer);
       tokenizer.savePretrained(directory.resolve("tokenizer"));
       AtomicFiles.write(RunSettings.file(directory), Json.pretty(settings.toJson()));
       return run(settings, tokenizer);
@@ -73,6 +76,25 @@ public final class Pretraining {
     try (Tokenizer tokenizer = Tokenizer.fromPretrained(directory.resolve("tokenizer"))) {
       return run(settings, tokenizer);
     }
+  }
+
+  private static void requireMasks(PretrainingSettings settings, Tokenizer tokenizer) {
+    boolean masks = tokenizer.maskId() >= 0 && tokenizer.clsId() >= 0 && tokenizer.sepId() >= 0;
+    if (settings.task() == Task.CAUSAL_LM || masks) {
+      return;
+    }
+    String needed = "has no [MASK], [CLS] and [SEP], which BERT learns with";
+    Path directory =
+        settings.initialModel() != null
+            ? settings.initialModel()
+            : settings.tokenizer().directory();
+    throw directory == null
+        ? new InvalidInputException(
+            "a "
+                + settings.tokenizer().kind().name().toLowerCase(Locale.ROOT)
+                + " tokenizer "
+                + needed)
+        : InvalidInputException.of(directory, "this tokenizer " + needed);
   }
 
   private static Tokenizer tokenizer(PretrainingSettings settings) {
