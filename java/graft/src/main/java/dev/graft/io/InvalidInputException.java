@@ -6,12 +6,30 @@ import java.nio.file.Path;
 public class InvalidInputException extends IllegalArgumentException {
   private static final long serialVersionUID = 1L;
 
+  private static final int LONGEST_MESSAGE = 2000;
+
   public InvalidInputException(String message) {
-    super(message);
+    super(oneLine(message));
   }
 
   public InvalidInputException(String message, Throwable cause) {
-    super(message, cause);
+    super(oneLine(message), cause);
+  }
+
+  /** Messages quote what stands in files: it must not write lines, or pages, of its own. */
+  private static String oneLine(String message) {
+    boolean cut = message.length() > LONGEST_MESSAGE;
+    StringBuilder line = new StringBuilder();
+    for (char c : message.substring(0, cut ? LONGEST_MESSAGE : message.length()).toCharArray()) {
+      if (c == '\n') {
+        line.append("\\n");
+      } else if (Character.isISOControl(c) || c == '\u2028' || c == '\u2029') {
+        line.append(String.format("\\u%04X", (int) c));
+      } else {
+        line.append(c);
+      }
+    }
+    return line.append(cut ? "…" : "").toString();
   }
 
   /** {@code "<file>: <what>"}. */

@@ -20,6 +20,11 @@ public final class ClassificationMetrics {
 
   /** One example: its class and the answer. */
   public void add(int truth, int answer) {
+    int classes = confusion.length;
+    if (truth < 0 || truth >= classes || answer < 0 || answer >= classes) {
+      throw new IllegalArgumentException(
+          String.format("expected classes of 0 to %d, got %d and %d", classes - 1, truth, answer));
+    }
     confusion[truth][answer]++;
   }
 

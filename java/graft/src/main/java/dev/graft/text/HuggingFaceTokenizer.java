@@ -38,6 +38,7 @@ final class HuggingFaceTokenizer implements Tokenizer {
     cuttable = TokenizerFamily.isCuttable(definition);
     named = TokenizerFiles.specialIds(vocabulary);
     fingerprint = sha256(bytes);
+    DefinitionCheck.check(file, definition);
     engine = load(file, bytes);
     try {
       checkAddedTokens();

@@ -61,6 +61,16 @@ class JsonTest {
   }
 
   @Test
+  void whatAMessageQuotesStaysOnItsLine() {
+    Path file = Path.of("f");
+    assertThat(InvalidInputException.of(file, "the columns are [a\nb\u001B[2J\u2028c]"))
+        .hasMessage("f: the columns are [a\\nb\\u001B[2J\\u2028c]");
+    assertThat(InvalidInputException.of(file, "x".repeat(1 << 20)).getMessage())
+        .hasSizeLessThan(2010)
+        .endsWith("x…");
+  }
+
+  @Test
   void modelDirectories() throws IOException {
     assertThatThrownBy(() -> ModelDirectory.resolve("bert-base-uncased"))
         .isInstanceOf(InvalidInputException.class)

@@ -134,6 +134,37 @@ class TokenizerFilesTest {
     load().hasMessageStartingWith(file + ": not a usable tokenizer: ");
   }
 
+  /** The library ends the process where it meets one of these. */
+  @Test
+  void whatTheLibraryTakesForGranted() throws Exception {
+    Path file = directory.resolve("tokenizer.json");
+    write("vocab.txt", SPECIAL + "a\n");
+    try (Tokenizer tokenizer = Tokenizer.fromPretrained(directory)) {
+      tokenizer.savePretrained(directory);
+    }
+    String right = Files.readString(file);
+    for (String[] change :
+        new String[][] {
+          {"\"id\" : \"A\"", "\"id\" : \"B\"", "single names"},
+          {"\"id\" : \"B\"", "\"id\" : \"C\"", "pair names"},
+          {
+            "\"id\" : \"[CLS]\",\n        \"type_id\"",
+            "\"id\" : \"[X]\",\n        \"type_id\"",
+            "single names"
+          },
+          {"\"ids\" : [ 2 ]", "\"ids\" : [ ]", "as many ids as tokens"}
+        }) {
+      String wrong = right.replaceFirst(java.util.regex.Pattern.quote(change[0]), change[1]);
+      assertThat(wrong).isNotEqualTo(right);
+      write("tokenizer.json", wrong);
+      load().hasMessageStartingWith(file + ": post_processor: ").hasMessageContaining(change[2]);
+    }
+    ObjectNode json = definition();
+    ((ObjectNode) json.get("model")).put("continuing_subword_prefix", "##");
+    define(json);
+    load().hasMessageContaining("does not continue with '##'");
+  }
+
   @Test
   void nothingIsCutOrPaddedUnasked() {
     ObjectNode json = definition();
