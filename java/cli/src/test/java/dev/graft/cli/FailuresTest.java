@@ -33,12 +33,12 @@ class FailuresTest {
 
   @Test
   void codeAndWordsByKind() {
-    assertThat(report(new InvalidInputException("a.txt: no such file\n"), false))
+    assertThat(report(new InvalidInputException("a.txt: no such file"), false))
         .isEqualTo(List.of("2", "graft: a.txt: no such file"));
     assertThat(report(new IllegalArgumentException("of this API"), false))
         .startsWith("2"); // its first frame is in dev.graft
-    assertThat(report(new IllegalStateException("odd"), false))
-        .startsWith("1", "graft: a defect: IllegalStateException: odd")
+    assertThat(report(new IllegalStateException("odd\n thing"), false))
+        .startsWith("1", "graft: a defect: IllegalStateException: odd thing")
         .anyMatch(line -> line.contains("--verbose"));
     assertThat(report(new OutOfMemoryError("Java heap space"), false))
         .startsWith("1")
