@@ -19,6 +19,9 @@ import org.slf4j.LoggerFactory;
 public final class TextGenerator {
   private static final Logger LOG = LoggerFactory.getLogger(TextGenerator.class);
 
+  /** Tokens decoded again for each new one, at least. */
+  private static final int WINDOW = 16;
+
   private final Network network;
   private final Tokenizer tokenizer;
 
@@ -49,8 +52,13 @@ public final class TextGenerator {
   /** One text being written. */
   private final class Draft {
     private final List<Integer> context = new ArrayList<>();
-    private final List<Integer> written = new ArrayList<>();
-    private String text = "";
+    private final StringBuilder text = new StringBuilder();
+
+    /** Tokens whose text may still change, and where it begins: decoding all again is quadratic. */
+    private final List<Integer> open = new ArrayList<>();
+
+    private int openFrom;
+    private int written;
     private int streamed;
     private boolean done;
 
@@ -86,23 +94,38 @@ public final class TextGenerator {
         done = true;
       } else {
         context.add(token);
-        written.add(token);
-        text = tokenizer.decode(array(written), true);
-        done = written.size() >= options.maxNewTokens();
+        open.add(token);
+        text.setLength(openFrom);
+        text.append(tokenizer.decode(array(open), true));
+        closeWindow();
+        done = ++written >= options.maxNewTokens();
       }
       int end = text.length();
       for (String stop : options.stop()) {
-        int at = stop.isEmpty() ? -1 : text.indexOf(stop);
+        // What was streamed holds no beginning of a stop string.
+        int at = stop.isEmpty() ? -1 : text.indexOf(stop, streamed);
         if (at >= 0 && at < end) {
           end = at;
           done = true;
         }
       }
-      text = text.substring(0, end);
+      text.setLength(end);
       int ready = done ? end : settled(options);
       if (ready > streamed) {
         stream.accept(text.substring(streamed, ready));
         streamed = ready;
+      }
+    }
+
+    /** The texts of characters and of bytes concatenate, where no character is cut. */
+    private void closeWindow() {
+      boolean concatenates = tokenizer.family().equals("gpt2") || tokenizer.family().equals("char");
+      if (concatenates
+          && open.size() >= WINDOW
+          && text.length() > 0
+          && text.charAt(text.length() - 1) != '\uFFFD') {
+        openFrom = text.length();
+        open.clear();
       }
     }
 
@@ -115,7 +138,7 @@ public final class TextGenerator {
       int held = 0;
       for (String stop : options.stop()) {
         for (int n = Math.min(stop.length() - 1, end); n > held; n--) {
-          if (text.startsWith(stop.substring(0, n), end - n)) {
+          if (stop.startsWith(text.substring(end - n, end))) {
             held = n;
           }
         }
@@ -155,7 +178,7 @@ public final class TextGenerator {
           drafts.get(b).add(next[b], options, stream);
         }
         if (drafts.stream().allMatch(d -> d.done)) {
-          return drafts.stream().map(d -> d.text).toList();
+          return drafts.stream().map(d -> d.text.toString()).toList();
         }
         boolean full = false;
         for (int b = 0; b < drafts.size(); b++) {
