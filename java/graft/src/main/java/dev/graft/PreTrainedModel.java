@@ -132,10 +132,9 @@ public abstract sealed class PreTrainedModel implements AutoCloseable
     }
   }
 
-  /** What a model directory was written for, by its {@code config.json}. */
+  /** What a model directory was written for; see {@link Network#taskOf}. */
   public static Task taskOf(Path directory) {
-    ModelDirectory model = ModelDirectory.resolve(directory);
-    return ModelConfig.taskOf(model.file(ModelDirectory.CONFIG), model.readConfig());
+    return Network.taskOf(ModelDirectory.resolve(directory));
   }
 
   /** The model's tokenizer; it is closed with the model if the model was read from a directory. */

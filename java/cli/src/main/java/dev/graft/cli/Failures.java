@@ -77,11 +77,16 @@ final class Failures {
   }
 
   private static boolean isMachine(Throwable failure) {
-    return failure instanceof NonFiniteTrainingException
-        || failure instanceof GraftException.OutOfNativeMemory
-        || failure instanceof GraftException.DeviceError
-        || failure instanceof GraftException.DeviceLost
-        || failure instanceof GraftException.Unsupported;
+    for (Throwable e = failure; e != null; e = e.getCause()) {
+      if (e instanceof NonFiniteTrainingException
+          || e instanceof GraftException.OutOfNativeMemory
+          || e instanceof GraftException.DeviceError
+          || e instanceof GraftException.DeviceLost
+          || e instanceof GraftException.Unsupported) {
+        return true;
+      }
+    }
+    return false;
   }
 
   private static String oneLine(String message) {

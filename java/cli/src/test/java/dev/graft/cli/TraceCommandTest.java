@@ -17,6 +17,8 @@ import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** The reference's numbers are checked to 1e-4 relative by the library's own tests too. */
 class TraceCommandTest {
@@ -187,6 +189,34 @@ class TraceCommandTest {
     Files.write(model.resolve("model.safetensors"), Arrays.copyOf(whole, whole.length / 2));
     trace(model, EXPECTED, folder.resolve("out.safetensors")).refused("model.safetensors");
     assertThat(folder.resolve("out.safetensors")).doesNotExist();
+  }
+
+  @Test
+  void withoutArchitectures_headsAreThoseOfTheWeights() throws IOException {
+    Path model = folder.resolve("model");
+    Files.createDirectories(model);
+    Files.copy(BERT.resolve("model.safetensors"), model.resolve("model.safetensors"));
+    ObjectNode config = Json.readObject(BERT.resolve("config.json"));
+    config.remove("architectures");
+    Files.writeString(model.resolve("config.json"), Json.line(config));
+    Path out = folder.resolve("out.safetensors");
+    trace(model, EXPECTED, out).done();
+    try (Safetensors got = Safetensors.open(out)) {
+      assertThat(got.names()).contains("loss", "prediction_logits", "seq_relationship_logits");
+    }
+  }
+
+  /** Asked for before memory is taken, for there may be none that holds it. */
+  @ParameterizedTest
+  @ValueSource(strings = {"num_hidden_layers", "vocab_size", "max_position_embeddings"})
+  void hugeConfigs_areRefusedByTheWeights(String key) throws IOException {
+    Path model = folder.resolve("model");
+    Files.createDirectories(model);
+    Files.copy(BERT.resolve("model.safetensors"), model.resolve("model.safetensors"));
+    ObjectNode config = Json.readObject(BERT.resolve("config.json"));
+    Files.writeString(model.resolve("config.json"), Json.line(config.put(key, 2_000_000_000)));
+    trace(model, EXPECTED, folder.resolve("out.safetensors"))
+        .refused("model.safetensors: holds", "config.json needs more");
   }
 
   private static Cli.Result trace(Path model, Path inputs, Path outputs) {

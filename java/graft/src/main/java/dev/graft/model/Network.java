@@ -76,6 +76,26 @@ public abstract class Network implements AutoCloseable {
     return build(other, config, task, dtype, parameters);
   }
 
+  /**
+   * What a model directory was written for: by the {@code architectures} of its config.json, or
+   * where that names none by the heads among its tensors.
+   */
+  public static Task taskOf(ModelDirectory model) {
+    ObjectNode config = model.readConfig();
+    Task told = ModelConfig.taskOf(model.file(ModelDirectory.CONFIG), config);
+    if (told != Task.BASE || config.path("architectures").has(0)) {
+      return told;
+    }
+    try (Safetensors weights = model.weights()) {
+      if (weights.contains("cls.seq_relationship.weight")) {
+        return Task.PRETRAINING;
+      } else if (weights.contains("cls.predictions.bias")) {
+        return Task.MASKED_LM;
+      }
+      return weights.contains("classifier.weight") ? Task.SEQUENCE_CLASSIFICATION : Task.BASE;
+    }
+  }
+
   /** Reads a model directory; see the overload with labels. */
   public static Network load(Device device, Path directory, Task task, DType dtype) {
     return load(device, directory, task, dtype, null, 0);
@@ -100,14 +120,43 @@ public abstract class Network implements AutoCloseable {
           model.file(ModelDirectory.CONFIG),
           "there are no classes (id2label); give their names or fine-tune first");
     }
-    Network network = build(device, config, task, dtype, null);
     try (Safetensors weights = model.weights()) {
-      network.parameters.initialise(seed);
-      network.check(weights, network.parameters.load(weights));
-      return network;
-    } catch (RuntimeException e) {
-      network.close();
-      throw e;
+      requireAllOf(config, weights);
+      Network network = build(device, config, task, dtype, null);
+      try {
+        network.parameters.initialise(seed);
+        network.check(weights, network.parameters.load(weights));
+        return network;
+      } catch (RuntimeException e) {
+        network.close();
+        throw e;
+      }
+    }
+  }
+
+  /**
+   * A config.json out of order may ask for more than any memory holds. What it asks for must be in
+   * the file, so that is looked at before memory is taken.
+   */
+  private static void requireAllOf(ModelConfig config, Safetensors weights) {
+    double held = weights.names().stream().mapToDouble(name -> weights.info(name).count()).sum();
+    double channels = config.channels();
+    double inner;
+    double rows = (double) config.vocabSize() + config.maxPositions();
+    if (config instanceof BertConfig bert) {
+      inner = bert.intermediateChannels();
+      rows += bert.typeVocabSize();
+    } else {
+      inner = ((Gpt2Config) config).innerChannels();
+    }
+    double asked =
+        channels * rows + config.layers() * (4 * channels * channels + 2 * channels * inner);
+    if (asked > held) {
+      throw InvalidInputException.of(
+          weights.file(),
+          String.format(
+              "holds %,.0f numbers, the network of config.json needs more than %,.0f",
+              held, asked));
     }
   }
 

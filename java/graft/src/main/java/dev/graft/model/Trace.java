@@ -53,8 +53,7 @@ public final class Trace implements AutoCloseable {
     this.device = device;
     ModelDirectory directory = ModelDirectory.resolve(model);
     source = directory.path();
-    Path configFile = directory.file(ModelDirectory.CONFIG);
-    Task task = ModelConfig.taskOf(configFile, directory.readConfig());
+    Task task = Network.taskOf(directory);
     try (Safetensors in = Safetensors.open(inputs)) {
       TensorInfo ids = in.info("input_ids");
       if (ids.shape().length != 2) {
