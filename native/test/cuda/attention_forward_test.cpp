@@ -1,0 +1,609 @@
+// CUDA attention forward. Oracle: softmax attention by its definition, in double, on the values as
+// stored, with the dropout mask of the tests' own Philox; beside it the CPU backend on the same inputs.
+// Tolerance, the architecture's rule: max|got - f64| <= 2 max|CPU - f64| + 2 ulp(max|f64|) a tensor;
+// where the CPU's result is infinite or NaN, so is the device's.
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <sstream>
+
+#include "../../cuda/attention_loads.h"
+#include "cuda_support.h"
+
+using namespace graft_test;
+namespace emulation = graft::emulation;
+
+namespace {
+
+constexpr uint32_t op_id = 11;
+constexpr uint64_t seed = 0xABCDEF0123ull, step = 5;
+constexpr double untouched = 7;
+constexpr auto infinity = static_cast<double>(INFINITY);
+constexpr auto nan_value = static_cast<double>(NAN);
+
+struct problem {
+  std::vector<int> q_lens;
+  std::vector<int> k_lens{};  // empty: as q_lens
+  int64_t heads = 1, head_dim = 64;
+  int dtype = GRAFT_BFLOAT16;
+  bool causal = false;
+  int dropout = 0;
+  int64_t pad = 0;           // elements between rows
+  bool packed_qkv = false;   // q, k and v in rows of [3, H, D]
+  int64_t shift[4] = {0, 0, 0, 0};  // bytes that q, k, v, out are off 256 on the device
+  int live = 0;              // sequences of the step; 0: all
+  std::optional<float> scale{};  // 1 / sqrt(D)
+
+  const std::vector<int>& keys() const { return k_lens.empty() ? q_lens : k_lens; }
+};
+
+std::string describe(const problem& p) {
+  std::ostringstream text;
+  text << "q";
+  for (int n : p.q_lens) text << ' ' << n;
+  text << " k";
+  for (int n : p.keys()) text << ' ' << n;
+  text << " H " << p.heads << " D " << p.head_dim
+       << (p.dtype == GRAFT_BFLOAT16 ? " bf16" : " fp32") << " causal " << p.causal << " dropout "
+       << p.dropout << " pad " << p.pad << " shifts";
+  for (int64_t bytes : p.shift) text << ' ' << bytes;
+  return text.str();
+}
+
+struct case_data {
+  problem p;
+  int64_t tokens_q, tokens_k, row, in_stride, out_stride;
+  std::vector<int32_t> cu_q{0}, cu_k{0};
+  array q, k, v, out, lse;  // packed_qkv: q holds all three
+  float scale;
+
+  static int64_t sum(const std::vector<int>& lens) {
+    int64_t total = 0;
+    for (int n : lens) total += n;
+    return total;
+  }
+  explicit case_data(const problem& p)
+      : p(p),
+        tokens_q(sum(p.q_lens) + 1),  // one row more than the sequences need
+        tokens_k(sum(p.keys()) + 1),
+        row(p.heads * p.head_dim),
+        in_stride((p.packed_qkv ? 3 : 1) * row + p.pad),
+        out_stride(row + p.pad),
+        q(tokens_q * in_stride, p.dtype),
+        k(p.packed_qkv ? 0 : tokens_k * in_stride, p.dtype),
+        v(p.packed_qkv ? 0 : tokens_k * in_stride, p.dtype),
+        out(std::vector<double>(static_cast<size_t>(tokens_q * out_stride), untouched), p.dtype),
+        lse(std::vector<double>(static_cast<size_t>(p.heads * tokens_q), untouched),
+            GRAFT_FLOAT32),
+        scale(p.scale.value_or(1.0f / std::sqrt(static_cast<float>(p.head_dim)))) {
+    for (int n : p.q_lens) cu_q.push_back(cu_q.back() + n);
+    for (int n : p.keys()) cu_k.push_back(cu_k.back() + n);
+    numbers random(static_cast<uint64_t>(tokens_q * 131 + tokens_k * 7 + p.head_dim));
+    for (array* x : {&q, &k, &v})
+      for (int64_t i = 0; i < x->count(); ++i) x->set(i, random.normal());
+    // What lies between rows and behind the last sequence must not matter.
+    for (array* x : {&q, &k, &v})
+      for (int64_t i = 0; i < x->count(); ++i) {
+        const int64_t token = i / in_stride, last = (x == &q ? tokens_q : tokens_k) - 1;
+        if (i % in_stride >= in_stride - p.pad || token == last) x->set(i, nan_value);
+      }
+  }
+  int64_t sequences() const {
+    return p.live == 0 ? static_cast<int64_t>(p.q_lens.size()) : p.live;
+  }
+  int64_t in_at(int64_t token, int64_t h, int64_t c) const {
+    return token * in_stride + h * p.head_dim + c;
+  }
+  int64_t out_at(int64_t token, int64_t h, int64_t c) const {
+    return token * out_stride + h * p.head_dim + c;
+  }
+  double query(int64_t token, int64_t h, int64_t c) const { return q[in_at(token, h, c)]; }
+  double key(int64_t token, int64_t h, int64_t c) const {
+    return p.packed_qkv ? q[in_at(token, h, c) + row] : k[in_at(token, h, c)];
+  }
+  double value(int64_t token, int64_t h, int64_t c) const {
+    return p.packed_qkv ? q[in_at(token, h, c) + 2 * row] : v[in_at(token, h, c)];
+  }
+
+  // With pointers of either side.
+  graft_attention_args args(const void* q_at, const void* k_at, const void* v_at, void* out_to,
+                            float* lse_to, const int32_t* q_ends, const int32_t* k_ends) const {
+    auto a = arguments<graft_attention_args>();
+    const int64_t bytes = row * (p.dtype == GRAFT_BFLOAT16 ? 2 : 4);
+    a.q = q_at;
+    a.k = p.packed_qkv ? static_cast<const char*>(q_at) + bytes : k_at;
+    a.v = p.packed_qkv ? static_cast<const char*>(q_at) + 2 * bytes : v_at;
+    a.out = out_to;
+    a.lse = lse_to;
+    a.cu_seqlens_q = q_ends;
+    a.cu_seqlens_k = k_ends;
+    if (in_stride != row) a.q_token_stride = a.k_token_stride = a.v_token_stride = in_stride;
+    if (out_stride != row) a.out_token_stride = out_stride;
+    a.tokens_q = tokens_q;
+    a.tokens_k = tokens_k;
+    a.batch = static_cast<int64_t>(p.q_lens.size());
+    a.heads = p.heads;
+    a.head_dim = p.head_dim;
+    a.max_seqlen_q = *std::max_element(p.q_lens.begin(), p.q_lens.end());
+    a.max_seqlen_k = *std::max_element(p.keys().begin(), p.keys().end());
+    a.scale = scale;
+    a.causal = p.causal;
+    a.dropout = p.dropout;
+    a.op_id = op_id;
+    a.dtype = p.dtype;
+    return a;
+  }
+};
+
+struct results {
+  array out, lse;
+};
+
+results on_cpu(const case_data& d) {
+  results r{array(d.out.values(), d.p.dtype), array(d.lse.values(), GRAFT_FLOAT32)};
+  context c;
+  auto inputs = arguments<graft_step_inputs>();
+  inputs.seed = seed;
+  inputs.step = step;
+  inputs.sequences = d.p.live;
+  EXPECT_EQ(GRAFT_OK, graft_step_begin(c, &inputs));
+  graft_attention_args a = d.args(d.q.data(), d.k.data(), d.v.data(), r.out.data(), r.lse.floats(),
+                                  d.cu_q.data(), d.cu_k.data());
+  int64_t bytes = 0;
+  EXPECT_EQ(GRAFT_OK, graft_attention_workspace(c, &a, 0, &bytes)) << graft_last_error();
+  workspace space(bytes);
+  a.workspace = space.data();
+  a.workspace_bytes = bytes;
+  EXPECT_EQ(GRAFT_OK, graft_attention_forward(c, &a)) << graft_last_error();
+  return r;
+}
+
+results on_device(const case_data& d) {
+  results r{array(d.out.values(), d.p.dtype), array(d.lse.values(), GRAFT_FLOAT32)};
+  cuda_context c;
+  c.step(seed, step, 0, 1, d.p.live);
+  device_array q(c, d.q, d.p.shift[0]), k(c, d.k, d.p.shift[1]), v(c, d.v, d.p.shift[2]);
+  device_array out(c, r.out, d.p.shift[3]), lse(c, r.lse, 4);
+  device_array cu_q(c, d.cu_q), cu_k(c, d.cu_k);
+  const graft_attention_args a =
+      d.args(q.data(), k.data(), v.data(), out.data(), lse.data<float>(), cu_q.data<int32_t>(),
+             cu_k.data<int32_t>());
+  int64_t bytes = -1;
+  EXPECT_EQ(GRAFT_OK, graft_attention_workspace(c, &a, 0, &bytes)) << graft_last_error();
+  EXPECT_EQ(0, bytes);
+  EXPECT_EQ(GRAFT_OK, graft_attention_forward(c, &a)) << graft_last_error();
+  c.synchronize();
+  out.download(r.out);
+  lse.download(r.lse);
+  return r;
+}
+
+double keep_of(uint64_t key, int k, int64_t b, int64_t h, int64_t i, int64_t j) {
+  if (k == 0) return 1;
+  const philox words(key, static_cast<uint32_t>(j / 16), static_cast<uint32_t>(i),
+                     static_cast<uint32_t>(h), static_cast<uint32_t>(b));
+  const int byte = static_cast<int>(j % 16);
+  const int value = static_cast<int>((words.w[byte / 4] >> (8 * (byte % 4))) & 0xFF);
+  return value < k ? 0 : 256.0 / (256 - k);
+}
+
+struct expectation {
+  std::vector<double> out, lse;  // `untouched` where nothing is to be written
+};
+
+expectation oracle(const case_data& d) {
+  expectation e{d.out.values(), d.lse.values()};
+  const int64_t D = d.p.head_dim;
+  const uint64_t key = stream_key(seed, step, op_id);
+  for (int64_t b = 0; b < d.sequences(); ++b) {
+    const auto s = static_cast<size_t>(b);
+    const int64_t q0 = d.cu_q[s], nq = d.cu_q[s + 1] - q0, k0 = d.cu_k[s], nk = d.cu_k[s + 1] - k0;
+    for (int64_t h = 0; h < d.p.heads; ++h)
+      for (int64_t i = 0; i < nq; ++i) {
+        const int64_t seen = d.p.causal ? std::clamp<int64_t>(i + nk - nq + 1, 0, nk) : nk;
+        std::vector<double> x(static_cast<size_t>(seen));
+        double highest = -infinity, total = 0;
+        for (int64_t j = 0; j < seen; ++j) {
+          double dot = 0;
+          for (int64_t c = 0; c < D; ++c) dot += d.query(q0 + i, h, c) * d.key(k0 + j, h, c);
+          x[static_cast<size_t>(j)] = dot * static_cast<double>(d.scale);
+          highest = std::max(highest, x[static_cast<size_t>(j)]);
+        }
+        // Nothing but -inf: as if it saw no key.
+        const bool empty =
+            std::all_of(x.begin(), x.end(), [](double xj) { return xj == -infinity; });
+        for (double& xj : x) total += xj = std::exp(xj - highest);
+        std::vector<double> sums(static_cast<size_t>(D), 0.0);
+        for (int64_t j = 0; j < seen && !empty; ++j) {
+          const double weight =
+              x[static_cast<size_t>(j)] / total * keep_of(key, d.p.dropout, b, h, i, j);
+          for (int64_t c = 0; c < D; ++c)
+            sums[static_cast<size_t>(c)] += weight * d.value(k0 + j, h, c);
+        }
+        e.lse[static_cast<size_t>(h * d.tokens_q + q0 + i)] =
+            empty ? -infinity : highest + std::log(total);
+        for (int64_t c = 0; c < D; ++c)
+          e.out[static_cast<size_t>(d.out_at(q0 + i, h, c))] = sums[static_cast<size_t>(c)];
+      }
+  }
+  return e;
+}
+
+// The rule over what is written and finite on the CPU; elsewhere the same infinity, NaN or old number.
+void compare(const std::vector<double>& exact, const array& cpu, const array& got,
+             const char* what) {
+  std::vector<double> e, reference, own;
+  for (int64_t i = 0; i < got.count(); ++i) {
+    const double x = exact[static_cast<size_t>(i)];
+    if (x != untouched && std::isfinite(cpu[i]) && std::isfinite(x)) {
+      e.push_back(x);
+      reference.push_back(cpu[i]);
+      own.push_back(got[i]);
+    } else if (std::isnan(cpu[i]) ? !std::isnan(got[i]) : cpu[i] != got[i]) {
+      ADD_FAILURE() << what << "[" << i << "]: the CPU has " << cpu[i] << ", got " << got[i];
+      return;
+    }
+  }
+  if (!e.empty())
+    expect_within_rule(e, array(reference, got.dtype()), array(own, got.dtype()), what);
+}
+
+using change = std::function<void(case_data&)>;
+
+std::vector<uint8_t> bits_of(const results& r) {
+  std::vector<uint8_t> bits = r.out.bits();
+  const std::vector<uint8_t> lse = r.lse.bits();
+  bits.insert(bits.end(), lse.begin(), lse.end());
+  return bits;
+}
+
+void run(const problem& p, const change& edit = nullptr) {
+  SCOPED_TRACE(describe(p));
+  case_data d(p);
+  if (edit) edit(d);
+  const expectation e = oracle(d);
+  const results cpu = on_cpu(d), got = on_device(d);
+  compare(e.out, cpu.out, got.out, "out");
+  compare(e.lse, cpu.lse, got.lse, "lse");
+}
+
+// Tiles of a head dim class, for lengths around their multiples.
+graft::cuda::attention_tile tile_of(int dtype, int head_dim) {
+  return dtype == GRAFT_BFLOAT16 ? graft::cuda::forward_tile<graft::cuda::bf16>(head_dim)
+                                 : graft::cuda::forward_tile<float>(head_dim);
+}
+
+}  // namespace
+
+TEST(CudaAttention, lengthsAcrossTiles_vsDouble) {
+  for (int dtype : float_dtypes()) {
+    const int most = 2 * tile_of(dtype, 64).q_rows() + 1;
+    std::vector<int> lengths = {0,  1,  2,  7,  8,  9,  15,  16,  17,  31,  32, 33,
+                                63, 64, 65, 97, 127, 128, 129, 192, 255, most};
+    if (full_grid()) {
+      lengths.clear();
+      for (int n = 0; n <= most; ++n) lengths.push_back(n);
+    }
+    for (bool causal : {false, true})
+      for (int n : lengths)
+        if (n > 0 || causal) run({.q_lens = {n}, .dtype = dtype, .causal = causal});
+  }
+}
+
+TEST(CudaAttention, everyClassAroundItsTiles_vsDouble) {
+  for (int dtype : float_dtypes())
+    for (int head_dim : {32, 64, 96, 128, 256}) {
+      const auto tile = tile_of(dtype, head_dim);
+      for (int off : {-1, 0, 1})
+        for (bool causal : {false, true}) {
+          if (!full_grid() && causal != (off == 0)) continue;
+          run({.q_lens = {tile.q_rows() + off},
+               .k_lens = {2 * tile.k_rows + off},
+               .head_dim = head_dim,
+               .dtype = dtype,
+               .causal = causal,
+               .dropout = off == 0 ? 0 : 26});
+        }
+    }
+}
+
+TEST(CudaAttention, headDims_vsDouble) {
+  std::vector<int64_t> dims = {1, 2, 7, 8, 16, 17, 24, 31, 33, 50, 63, 65, 80, 97, 100, 127, 129, 160, 255};
+  if (full_grid()) {
+    dims.clear();
+    for (int64_t d = 1; d <= 256; ++d) dims.push_back(d);
+  }
+  for (int dtype : float_dtypes())
+    for (int64_t D : dims)
+      run({.q_lens = {21}, .k_lens = {37}, .heads = 2, .head_dim = D, .dtype = dtype,
+           .causal = true, .dropout = D % 2 == 0 ? 26 : 0});
+}
+
+TEST(CudaAttention, queriesAndKeysOfOtherNumber_vsDouble) {
+  for (int dtype : float_dtypes())
+    for (bool causal : {false, true})
+      for (const auto& [q, k] : std::vector<std::pair<int, int>>{
+               {5, 9}, {9, 5}, {70, 130}, {130, 70}, {64, 1}, {1, 64}, {1, 300}, {300, 1}, {0, 5},
+               {5, 0}, {200, 65}, {129, 128}, {128, 129}})
+        run({.q_lens = {q}, .k_lens = {k}, .heads = 2, .head_dim = 16, .dtype = dtype,
+             .causal = causal, .dropout = causal ? 13 : 0});
+}
+
+TEST(CudaAttention, packedSequences_vsDouble_otherRowsUntouched) {
+  for (int dtype : float_dtypes())
+    for (int live : {0, 5})
+      for (int64_t pad : {0, 5, 8})
+        run({.q_lens = {17, 0, 130, 4, 0, 66, 1}, .k_lens = {17, 3, 100, 0, 0, 70, 1}, .heads = 3,
+             .head_dim = 24, .dtype = dtype, .causal = live == 0, .dropout = 20, .pad = pad,
+             .live = live});
+}
+
+TEST(CudaAttention, packedQkv_vsDouble) {
+  for (int dtype : float_dtypes())
+    for (int64_t D : {50, 64})
+      run({.q_lens = {40, 0, 77}, .heads = 3, .head_dim = D, .dtype = dtype, .causal = true,
+           .packed_qkv = true});
+}
+
+// Each pointer alone off its alignment, and all of them.
+TEST(CudaAttention, unalignedPointers_vsDouble) {
+  for (int dtype : float_dtypes())
+    for (int64_t D : {8, 64}) {
+      const int64_t element = dtype == GRAFT_BFLOAT16 ? 2 : 4;
+      for (int64_t bytes = element; bytes < 16; bytes += full_grid() ? element : 3 * element)
+        for (int which = 0; which <= 4; ++which) {
+          problem p{.q_lens = {19, 3}, .k_lens = {35, 4}, .heads = 2, .head_dim = D,
+                    .dtype = dtype, .causal = true};
+          for (int i = 0; i < 4; ++i)
+            if (which == 4 || which == i) p.shift[i] = bytes;
+          run(p);
+        }
+    }
+}
+
+// q = 0 makes all probabilities 1/n, and V the identity (its columns shifted for later keys): an
+// element of out is 0 where the mask drops and not where it keeps.
+TEST(CudaAttention, dropoutMask_isTheContractsBitForBit) {
+  for (int dtype : float_dtypes())
+    for (int64_t D : {32, 64, 96, 128, 256})
+      for (int dropout : {1, 26, 128, 255}) {
+        if (!full_grid() && (dropout != 128) != (D == 64)) continue;
+        SCOPED_TRACE(std::to_string(D) + " " + std::to_string(dropout));
+        const int keys = 150;
+        for (int64_t first = 0; first < keys; first += D) {
+          case_data d({.q_lens = {3, 37}, .k_lens = {2, keys}, .heads = 2, .head_dim = D,
+                       .dtype = dtype, .dropout = dropout});
+          for (int64_t i = 0; i < d.q.count(); ++i) d.q.set(i, 0);
+          for (int64_t j = 0; j < d.tokens_k; ++j)
+            for (int64_t h = 0; h < 2; ++h)
+              for (int64_t c = 0; c < D; ++c) d.v.set(d.in_at(j, h, c), j - 2 == first + c);
+          const results got = on_device(d), cpu = on_cpu(d);
+          const uint64_t key = stream_key(seed, step, op_id);
+          for (int64_t i = 0; i < 37; ++i)
+            for (int64_t h = 0; h < 2; ++h)
+              for (int64_t c = 0; c < std::min<int64_t>(D, keys - first); ++c) {
+                const bool kept = keep_of(key, dropout, 1, h, i, first + c) != 0;
+                ASSERT_EQ(kept, got.out[d.out_at(3 + i, h, c)] != 0) << i << " " << first + c;
+                ASSERT_EQ(kept, cpu.out[d.out_at(3 + i, h, c)] != 0) << i << " " << first + c;
+              }
+          if (!full_grid()) break;
+        }
+      }
+}
+
+TEST(CudaAttention, scaleOfAnySign_vsDouble) {
+  for (int dtype : float_dtypes())
+    for (float scale : {-0.5f, 0.0f, 1.0f})
+      run({.q_lens = {70}, .k_lens = {66}, .head_dim = 16, .dtype = dtype, .causal = true,
+           .scale = scale});
+}
+
+// Logits of hundreds: the maximum is subtracted before any exponential.
+TEST(CudaAttention, largeLogits_vsDouble) {
+  for (int dtype : float_dtypes())
+    run({.q_lens = {140}, .head_dim = 32, .dtype = dtype, .causal = true, .scale = 1.0f},
+        [](case_data& d) {
+          for (int64_t i = 0; i < d.q.count(); ++i) d.q.set(i, d.q[i] * 30);
+        });
+}
+
+// Infinities and NaN reach the rows that they reach on the CPU, and no others: under a causal mask the
+// queries before a bad key keep their finite results.
+TEST(CudaAttention, badNumbers_stayInTheirRows) {
+  for (int dtype : float_dtypes())
+    for (int64_t D : {20, 64, 200})
+      for (int n : {40, 140}) {
+        if (!full_grid() && D == 200 && n == 140) continue;
+        for (int64_t bad : {13, 37}) {
+          const problem p{.q_lens = {n}, .head_dim = D, .dtype = dtype, .causal = true};
+          const int64_t at = bad * D + 3;
+          SCOPED_TRACE("token " + std::to_string(bad));
+          run(p, [&](case_data& d) { d.q.set(at, nan_value); });
+          run(p, [&](case_data& d) { d.k.set(at, nan_value); });
+          run(p, [&](case_data& d) { d.v.set(at, nan_value); });
+          run(p, [&](case_data& d) { d.v.set(at, infinity); });
+          // Logits of -inf for the queries whose number in that column is positive, of +inf else.
+          run(p, [&](case_data& d) { d.k.set(at, -infinity); });
+        }
+      }
+}
+
+// A row all of whose logits are -inf counts as one without keys, and first tiles of nothing else leave
+// no trace in the later ones.
+TEST(CudaAttention, rowsOfMinusInfinity_areEmpty) {
+  for (int dtype : float_dtypes())
+    for (int empty : {70, 200})
+      run({.q_lens = {3}, .k_lens = {200}, .head_dim = 8, .dtype = dtype}, [&](case_data& d) {
+        for (int64_t j = 0; j < empty; ++j) d.k.set(j * 8 + 2, -infinity);
+        for (int64_t i = 0; i < 3; ++i) d.q.set(i * 8 + 2, 1);
+      });
+}
+
+// Any order of warps and blocks gives the same bits.
+TEST(CudaAttention, orders_sameBits) {
+  GRAFT_SKIP_ON_REAL_CARD();
+  for (int dtype : float_dtypes())
+    for (int64_t D : {64, 256}) {
+      const case_data d({.q_lens = {140, 5}, .k_lens = {170, 0}, .heads = 2, .head_dim = D,
+                         .dtype = dtype, .causal = true, .dropout = 40});
+      emulation::set_seed(1);
+      const std::vector<uint8_t> expected = bits_of(on_device(d));
+      for (uint64_t order = 2; order <= (full_grid() ? 40u : 5u); ++order) {
+        emulation::set_seed(order * 7919);
+        EXPECT_EQ(expected, bits_of(on_device(d))) << "order " << order;
+      }
+    }
+}
+
+// Offsets of 2^31 elements and more, of a sequence's first token and of a row inside one. The memory
+// between the rows is never touched, so it costs address space only.
+TEST(CudaAttention, offsetsBeyond32Bits) {
+  constexpr int64_t stride = int64_t{1} << 30, D = 16, tokens = 4;
+  for (const std::vector<int32_t>& ends : {std::vector<int32_t>{0, 2, 4}, {0, 4, 4}}) {
+    cuda_context c;
+    c.step(seed, step);
+    void* memory = nullptr;
+    ASSERT_EQ(GRAFT_OK, graft_malloc(c, ((tokens - 1) * stride + 4 * D) * 2, &memory))
+        << graft_last_error();
+    auto* base = static_cast<uint16_t*>(memory);
+    const problem p{.q_lens = {ends[1], 4 - ends[1]}, .head_dim = D, .causal = true};
+    case_data d(p);
+    for (int64_t t = 0; t < tokens; ++t) {
+      std::vector<uint16_t> row;
+      for (const array* x : {&d.q, &d.k, &d.v})
+        for (int64_t i = 0; i < D; ++i) row.push_back(float_to_bf16(static_cast<float>((*x)[t * D + i])));
+      ASSERT_EQ(GRAFT_OK, graft_memcpy(c, base + t * stride, row.data(), 3 * D * 2,
+                                       GRAFT_HOST_TO_DEVICE));
+      c.synchronize();
+    }
+    device_array lse(c, d.lse), cu(c, ends);
+    graft_attention_args a = d.args(base, base + D, base + 2 * D, base + 3 * D, lse.data<float>(),
+                                    cu.data<int32_t>(), cu.data<int32_t>());
+    a.q_token_stride = a.k_token_stride = a.v_token_stride = a.out_token_stride = stride;
+    ASSERT_EQ(GRAFT_OK, graft_attention_forward(c, &a)) << graft_last_error();
+    c.synchronize();
+    const results cpu = on_cpu(d);
+    for (int64_t t = 0; t < tokens; ++t) {
+      std::vector<uint16_t> row(D);
+      ASSERT_EQ(GRAFT_OK, graft_memcpy(c, row.data(), base + t * stride + 3 * D, D * 2,
+                                       GRAFT_DEVICE_TO_HOST));
+      c.synchronize();
+      for (int64_t i = 0; i < D; ++i)
+        EXPECT_NEAR(cpu.out[t * D + i], bf16_to_float(row[static_cast<size_t>(i)]), 0.05);
+    }
+    ASSERT_EQ(GRAFT_OK, graft_free(c, memory));
+  }
+}
+
+// A captured call reads the step of each replay: live sequences and the mask.
+TEST(CudaAttention, capturedCall_readsTheStepOfItsReplay) {
+  case_data d({.q_lens = {20, 30}, .heads = 2, .head_dim = 32, .dropout = 64});
+  cuda_context c;
+  device_array q(c, d.q), k(c, d.k), v(c, d.v), out(c, d.out), lse(c, d.lse), cu(c, d.cu_q);
+  const graft_attention_args a = d.args(q.data(), k.data(), v.data(), out.data(),
+                                        lse.data<float>(), cu.data<int32_t>(), cu.data<int32_t>());
+  ASSERT_EQ(GRAFT_OK, graft_capture_begin(c)) << graft_last_error();
+  ASSERT_EQ(GRAFT_OK, graft_attention_forward(c, &a)) << graft_last_error();
+  graft_graph* graph = nullptr;
+  ASSERT_EQ(GRAFT_OK, graft_capture_end(c, &graph)) << graft_last_error();
+  for (int live : {2, 1}) {
+    for (uint64_t s : {3u, 4u}) {
+      out.upload(d.out.data());
+      c.step(seed, s, 0, 1, live);
+      ASSERT_EQ(GRAFT_OK, graft_graph_launch(c, graph)) << graft_last_error();
+      c.synchronize();
+      array replayed(d.out.count(), d.p.dtype), direct(d.out.count(), d.p.dtype);
+      out.download(replayed);
+      out.upload(d.out.data());
+      ASSERT_EQ(GRAFT_OK, graft_attention_forward(c, &a)) << graft_last_error();
+      c.synchronize();
+      out.download(direct);
+      EXPECT_EQ(direct.bits(), replayed.bits());
+      for (int64_t i = 0; i < d.out.count(); ++i)
+        ASSERT_EQ(i / d.out_stride >= (live == 2 ? 50 : 20), replayed[i] == untouched) << i;
+      const uint64_t key = stream_key(seed, s, op_id);
+      EXPECT_NE(key, stream_key(seed, step, op_id));
+    }
+  }
+  ASSERT_EQ(GRAFT_OK, graft_graph_destroy(c, graph));
+}
+
+TEST(CudaAttention, nothingToDo_isDone) {
+  cuda_context c;
+  c.step(seed, step);
+  case_data d({.q_lens = {4}, .head_dim = 8});
+  device_array q(c, d.q), out(c, d.out), lse(c, d.lse), cu(c, d.cu_q);
+  graft_attention_args a = d.args(q.data(), q.data(), q.data(), out.data(), lse.data<float>(),
+                                  cu.data<int32_t>(), cu.data<int32_t>());
+  a.batch = 0;
+  EXPECT_EQ(GRAFT_OK, graft_attention_forward(c, &a)) << graft_last_error();
+  a.batch = 1;
+  a.max_seqlen_q = 0;
+  EXPECT_EQ(GRAFT_OK, graft_attention_forward(c, &a)) << graft_last_error();
+  c.synchronize();
+  array after(d.out.count(), d.p.dtype);
+  out.download(after);
+  EXPECT_EQ(d.out.bits(), after.bits());
+}
+
+TEST(CudaAttention, wrongArguments_areNamed) {
+  cuda_context c;
+  case_data d({.q_lens = {4}, .head_dim = 8});
+  device_array q(c, d.q), out(c, d.out), lse(c, d.lse), cu(c, d.cu_q);
+  const graft_attention_args good = d.args(q.data(), q.data(), q.data(), out.data(),
+                                           lse.data<float>(), cu.data<int32_t>(),
+                                           cu.data<int32_t>());
+  graft_attention_args a = good;
+  a.head_dim = 257;
+  expect_error(GRAFT_INVALID_SHAPE, graft_attention_forward(c, &a),
+               {"attention_forward", "head_dim", "1..256", "257"});
+  a = good;
+  a.v = static_cast<const char*>(a.v) + 1;
+  expect_error(GRAFT_INVALID_ALIGNMENT, graft_attention_forward(c, &a), {"v", "2 bytes"});
+  a = good;
+  a.batch = a.heads = INT32_MAX;
+  a.head_dim = 1;
+  a.q_token_stride = a.k_token_stride = a.v_token_stride = a.out_token_stride = INT32_MAX;
+  a.max_seqlen_q = INT32_MAX;
+  a.tokens_q = a.tokens_k = 4;
+  expect_error(GRAFT_INVALID_SHAPE, graft_attention_forward(c, &a), {"max_seqlen_q", "2^63"});
+  int64_t bytes = 0;
+  expect_error(GRAFT_UNSUPPORTED, graft_attention_workspace(c, &good, 1, &bytes),
+               {"attention_backward", "not on the CUDA backend"});
+}
+
+// The four (for 64-byte halves) or eight 16-byte groups of banks that ldmatrix' eight rows, and a
+// fragment's store, fall into: all different.
+template <typename T, int columns>
+void expect_no_conflicts() {
+  using layout = graft::cuda::shared_tile<T, columns>;
+  std::set<int> places;
+  for (int row = 0; row < 16; ++row)
+    for (int c = 0; c < layout::chunks; ++c) {
+      const int at = layout::at(row, c) * static_cast<int>(sizeof(T));
+      EXPECT_EQ(0, at % 16);
+      EXPECT_TRUE(places.insert(at).second) << "two chunks at one place";
+      EXPECT_EQ(row, at / (columns * static_cast<int>(sizeof(T))));
+    }
+  for (int first = 0; first < 16; first += 8)
+    for (int c = 0; c < layout::chunks; ++c) {
+      std::set<int> groups;
+      for (int row = first; row < first + 8; ++row)
+        groups.insert(layout::at(row, c) * static_cast<int>(sizeof(T)) / 16 % 8);
+      EXPECT_EQ(8u, groups.size()) << columns << " columns, chunk " << c;
+    }
+}
+
+TEST(CudaAttention, sharedTiles_haveNoBankConflicts) {
+  using graft::cuda::bf16;
+  expect_no_conflicts<bf16, 32>();
+  expect_no_conflicts<bf16, 64>();
+  expect_no_conflicts<bf16, 96>();
+  expect_no_conflicts<bf16, 128>();
+  expect_no_conflicts<bf16, 256>();
+  expect_no_conflicts<float, 32>();
+  expect_no_conflicts<float, 64>();
+  expect_no_conflicts<float, 96>();
+  expect_no_conflicts<float, 128>();
+  expect_no_conflicts<float, 256>();
+}
