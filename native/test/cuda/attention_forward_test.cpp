@@ -325,7 +325,8 @@ TEST(CudaAttention, queriesAndKeysOfOtherNumber_vsDouble) {
       for (const auto& [q, k] : std::vector<std::pair<int, int>>{
                {5, 9}, {9, 5}, {70, 130}, {130, 70}, {64, 1}, {1, 64}, {1, 300}, {300, 1}, {0, 5},
                {5, 0}, {200, 65}, {129, 128}, {128, 129}})
-        run({.q_lens = {q}, .k_lens = {k}, .heads = 2, .head_dim = 16, .dtype = dtype,
+        // Maxima over a few dozen numbers are luck: single queries get more heads.
+        run({.q_lens = {q}, .k_lens = {k}, .heads = q == 1 ? 24 : 2, .head_dim = 16, .dtype = dtype,
              .causal = causal, .dropout = causal ? 13 : 0});
 }
 
