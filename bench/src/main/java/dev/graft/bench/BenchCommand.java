@@ -9,12 +9,12 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
-/** {@code graft bench}: kernels beside libtorch. */
+/** {@code graft bench}: kernels and whole steps, beside libtorch. */
 @Command(
     name = "bench",
     mixinStandardHelpOptions = true,
     description = "Measures Graft beside libtorch on this machine.",
-    subcommands = {BenchCommand.Kernels.class, BenchCommand.Jmh.class})
+    subcommands = {BenchCommand.Kernels.class, StepsCommand.class, BenchCommand.Jmh.class})
 public final class BenchCommand {
 
   /** {@code graft bench jmh}. */

@@ -30,15 +30,12 @@ abstract class Twin {
 
   Twin(Network network, ScalarType precision) {
     this.precision = precision;
-    ScalarType leaf = precision == Torch.F64 ? Torch.F64 : Torch.F32;
+    boolean wide = precision == Torch.F64;
     for (Parameter p : network.parameters().all()) {
       for (Part part : p.parts()) {
-        double[] values = new double[Math.toIntExact(part.count())];
-        float[] read = p.compute().floats(part.offset(), values.length);
-        for (int i = 0; i < values.length; i++) {
-          values[i] = read[i];
-        }
-        leaves.put(part.name(), Torch.leaf(values, leaf, part.shape()));
+        float[] values = p.compute().floats(part.offset(), Math.toIntExact(part.count()));
+        Tensor given = Tensor.create(values, part.shape());
+        leaves.put(part.name(), (wide ? given.to(Torch.F64) : given).set_requires_grad(true));
       }
     }
   }

@@ -67,6 +67,11 @@ final class Steps implements AutoCloseable {
     return inputs;
   }
 
+  /** Native calls of the step that ran last; 0 before the first. */
+  int lastCalls() {
+    return last == null ? 0 : last.program.size();
+  }
+
   long activationBytes() {
     return arena.bytes();
   }

@@ -83,6 +83,13 @@ public final class TrainStep implements AutoCloseable {
     update.run();
   }
 
+  /**
+   * Native calls of a step: those of the last batch's forward and backward pass, and the update.
+   */
+  public int calls() {
+    return steps.lastCalls() + update.size();
+  }
+
   /** Bytes of activations held. */
   public long activationBytes() {
     return steps.activationBytes();

@@ -1,0 +1,60 @@
+package dev.graft.bench.jmh;
+
+import dev.graft.bench.TrainingSetup;
+import dev.graft.runtime.DType;
+import dev.graft.runtime.Device;
+import java.io.IOException;
+import java.util.concurrent.TimeUnit;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.BenchmarkMode;
+import org.openjdk.jmh.annotations.Fork;
+import org.openjdk.jmh.annotations.Level;
+import org.openjdk.jmh.annotations.Measurement;
+import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.annotations.OutputTimeUnit;
+import org.openjdk.jmh.annotations.Param;
+import org.openjdk.jmh.annotations.Scope;
+import org.openjdk.jmh.annotations.Setup;
+import org.openjdk.jmh.annotations.State;
+import org.openjdk.jmh.annotations.TearDown;
+import org.openjdk.jmh.annotations.Warmup;
+
+/**
+ * A training step as the trainer makes it: fill a batch from the corpus, forward, backward, clip,
+ * AdamW. {@code -prof gc} shows {@code gc.alloc.rate.norm} at 0 B/op but for what JMH itself and
+ * the compiler leave.
+ */
+@State(Scope.Benchmark)
+@BenchmarkMode(Mode.AverageTime)
+@OutputTimeUnit(TimeUnit.MICROSECONDS)
+@Warmup(iterations = 3, time = 2)
+@Measurement(iterations = 5, time = 2)
+@Fork(1)
+public class TrainingStepBenchmark {
+  @Param public TrainingSetup.Kind kind;
+
+  @Param({"FLOAT32", "BFLOAT16"})
+  public DType dtype;
+
+  private Device device;
+  private TrainingSetup setup;
+
+  @Setup(Level.Trial)
+  public void open() throws IOException {
+    device = Device.cpu();
+    setup = new TrainingSetup(device, kind, dtype);
+    setup.meetEveryBucket();
+    System.out.println(setup.calls() + " native calls a step");
+  }
+
+  @TearDown(Level.Trial)
+  public void close() throws IOException {
+    setup.close();
+    device.close();
+  }
+
+  @Benchmark
+  public void step() {
+    setup.step();
+  }
+}
