@@ -29,7 +29,16 @@ public final class Philox {
    * items of one purpose (a batch number, an epoch).
    */
   public Philox(long seed, int stream, long index) {
-    this(streamKey(seed, index, stream));
+    seek(seed, stream, index);
+  }
+
+  /** Begins anew as {@link #Philox(long, int, long)} does, without an object. */
+  public Philox seek(long seed, int stream, long index) {
+    words(seed, (int) index, (int) (index >>> 32), stream, 0, block);
+    key = joined(block);
+    counter = 0;
+    used = 4;
+    return this;
   }
 
   /**
@@ -64,7 +73,11 @@ public final class Philox {
   public static long streamKey(long seed, long step, int stream) {
     int[] out = new int[4];
     words(seed, (int) step, (int) (step >>> 32), stream, 0, out);
-    return (out[0] & 0xFFFFFFFFL) | ((long) out[1] << 32);
+    return joined(out);
+  }
+
+  private static long joined(int[] words) {
+    return (words[0] & 0xFFFFFFFFL) | ((long) words[1] << 32);
   }
 
   /** The next 32 random bits. */

@@ -30,8 +30,10 @@ public final class CausalSource implements BatchSource {
   private final Sampling sampling;
   private final long seed;
   private final Pieces pieces;
+  private final Philox random = new Philox(0);
   private long epoch = -1;
   private Permutation permutation;
+  private long offset;
 
   /**
    * @param context tokens of a sequence
@@ -86,9 +88,9 @@ public final class CausalSource implements BatchSource {
   public void fill(long index, Batch batch) {
     batch.begin();
     if (pieces == null && sampling == Sampling.RANDOM) {
-      Philox random = new Philox(seed, STREAM, index);
+      random.seek(seed, STREAM, index);
       for (int b = 0; b < batchSize; b++) {
-        window(batch, uniform(random, tokens.size() - context), context);
+        window(batch, uniform(tokens.size() - context), context);
       }
     } else {
       for (int b = 0; b < batchSize; b++) {
@@ -99,7 +101,7 @@ public final class CausalSource implements BatchSource {
   }
 
   /** A uniform offset in [0, bound), for corpora of any size. */
-  private static long uniform(Philox random, long bound) {
+  private long uniform(long bound) {
     return bound <= Integer.MAX_VALUE
         ? random.nextInt((int) bound)
         : (long) (random.nextDouble() * bound);
@@ -111,14 +113,15 @@ public final class CausalSource implements BatchSource {
     if (at != epoch) {
       epoch = at;
       permutation = new Permutation(count, seed, epoch);
+      long slack = pieces == null ? tokens.size() - 1 - count * context : 0;
+      random.seek(seed, STREAM, epoch);
+      offset = slack == 0 ? 0 : uniform(slack + 1);
     }
     long chosen = permutation.apply(sequence % count);
     if (pieces != null) {
       window(batch, pieces.start(chosen), pieces.length(chosen) - 1);
       return;
     }
-    long slack = tokens.size() - 1 - count * context;
-    long offset = slack == 0 ? 0 : uniform(new Philox(seed, STREAM, epoch), slack + 1);
     window(batch, offset + chosen * context, context);
   }
 

@@ -28,6 +28,7 @@ public final class MaskedSource implements BatchSource {
   private final int[] types;
   private final int[] labels;
   private final boolean[] special;
+  private final Philox random = new Philox(0);
   private int length;
   private long epoch = -1;
   private Permutation permutation;
@@ -121,8 +122,8 @@ public final class MaskedSource implements BatchSource {
       }
       piece = permutation.apply(piece);
     }
-    Philox random = new Philox(seed, STREAM, example);
-    int label = assemble(random, piece);
+    random.seek(seed, STREAM, example);
+    int label = assemble(piece);
     masking.apply(random, ids, special, labels, length);
     batch.beginSequence(label);
     for (int i = 0; i < length; i++) {
@@ -131,7 +132,7 @@ public final class MaskedSource implements BatchSource {
   }
 
   /** Puts an example together; returns its next-sentence label. */
-  private int assemble(Philox random, long piece) {
+  private int assemble(long piece) {
     length = 0;
     put(cls, 0, true);
     int size = pieces.length(piece);

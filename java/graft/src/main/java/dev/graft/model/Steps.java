@@ -3,14 +3,14 @@ package dev.graft.model;
 import dev.graft.data.Batch;
 import dev.graft.program.ActivationArena;
 import dev.graft.program.Program;
-import java.util.HashMap;
-import java.util.Map;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
 
 /**
  * Recorded steps by bucket, over one activation arena; a bucket is recorded when it first comes.
  */
 final class Steps implements AutoCloseable {
-  /** Programs are found without making a key object. */
   private static final int SHIFT = 32;
 
   /** A recorded step and what it leaves to read. */
@@ -27,7 +27,11 @@ final class Steps implements AutoCloseable {
   private final Network network;
   private final Inputs inputs;
   private final ActivationArena arena;
-  private final Map<Long, Step> steps = new HashMap<>();
+  private final List<Step> steps = new ArrayList<>();
+
+  /** Of each step: searched one by one, for a map of buckets would make a key object a step. */
+  private long[] keys = new long[0];
+
   private final boolean loss;
   private final boolean backward;
   private final boolean dropout;
@@ -84,12 +88,16 @@ final class Steps implements AutoCloseable {
             : 0;
     long key = ((long) batch.tokens << SHIFT) | masked;
     if (key != lastKey) {
-      Step step = steps.get(key);
-      if (step == null) {
-        step = record(batch.tokens, masked);
-        steps.put(key, step);
+      int at = 0;
+      while (at < keys.length && keys[at] != key) {
+        at++;
       }
-      last = step;
+      if (at == keys.length) {
+        steps.add(record(batch.tokens, masked));
+        keys = Arrays.copyOf(keys, at + 1);
+        keys[at] = key;
+      }
+      last = steps.get(at);
       lastKey = key;
     }
     return last;
@@ -119,7 +127,7 @@ final class Steps implements AutoCloseable {
 
   @Override
   public void close() {
-    steps.values().forEach(step -> step.program.close());
+    steps.forEach(step -> step.program.close());
     arena.close();
     inputs.close();
   }
