@@ -15,6 +15,7 @@ import com.tngtech.archunit.lang.ArchRule;
 /** The arrows of the layers: each knows only those below it. */
 @AnalyzeClasses(packages = "dev.graft", importOptions = DoNotIncludeTests.class)
 class ArchitectureTest {
+  private static final String QUICKSTART = "quickstart";
   private static final String FACE = "face";
   private static final String TRAIN = "train";
   private static final String APPLY = "apply";
@@ -31,6 +32,8 @@ class ArchitectureTest {
   static final ArchRule layers =
       layeredArchitecture()
           .consideringOnlyDependenciesInLayers()
+          .layer(QUICKSTART)
+          .definedBy("dev.graft.quickstart..")
           .layer(FACE)
           .definedBy("dev.graft")
           .layer(TRAIN)
@@ -53,24 +56,26 @@ class ArchitectureTest {
           .definedBy("dev.graft.runtime..")
           .layer(BINDINGS)
           .definedBy("dev.graft.bindings..")
-          .whereLayer(FACE)
+          .whereLayer(QUICKSTART)
           .mayNotBeAccessedByAnyLayer()
+          .whereLayer(FACE)
+          .mayOnlyBeAccessedByLayers(QUICKSTART)
           .whereLayer(TRAIN)
-          .mayOnlyBeAccessedByLayers(FACE)
+          .mayOnlyBeAccessedByLayers(QUICKSTART, FACE)
           .whereLayer(APPLY)
-          .mayOnlyBeAccessedByLayers(FACE)
+          .mayOnlyBeAccessedByLayers(QUICKSTART, FACE)
           .whereLayer(MODEL)
-          .mayOnlyBeAccessedByLayers(FACE, TRAIN, APPLY)
+          .mayOnlyBeAccessedByLayers(QUICKSTART, FACE, TRAIN, APPLY)
           .whereLayer(METRICS)
           .mayOnlyBeAccessedByLayers(FACE, TRAIN, APPLY)
           .whereLayer(PROGRAM)
           .mayOnlyBeAccessedByLayers(FACE, TRAIN, APPLY, MODEL)
           .whereLayer(DATA)
-          .mayOnlyBeAccessedByLayers(FACE, TRAIN, APPLY, MODEL)
+          .mayOnlyBeAccessedByLayers(QUICKSTART, FACE, TRAIN, APPLY, MODEL)
           .whereLayer(TEXT)
-          .mayOnlyBeAccessedByLayers(FACE, TRAIN, APPLY, MODEL, DATA)
+          .mayOnlyBeAccessedByLayers(QUICKSTART, FACE, TRAIN, APPLY, MODEL, DATA)
           .whereLayer(IO)
-          .mayOnlyBeAccessedByLayers(FACE, TRAIN, APPLY, MODEL, DATA, TEXT);
+          .mayOnlyBeAccessedByLayers(QUICKSTART, FACE, TRAIN, APPLY, MODEL, DATA, TEXT);
 
   /** Runtime and bindings know nothing above them. */
   @ArchTest

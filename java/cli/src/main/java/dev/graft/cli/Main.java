@@ -18,6 +18,7 @@ import picocli.CommandLine.ScopeType;
         "Transfer learning on the JVM: pretrain GPT-2 and BERT, fine-tune them, apply them.",
     versionProvider = Main.Version.class,
     subcommands = {
+      QuickstartCommand.class,
       DoctorCommand.class,
       TokenizerCommand.class,
       PretrainCommand.class,
@@ -38,6 +39,7 @@ import picocli.CommandLine.ScopeType;
     },
     footer = {
       "A short tour:",
+      "  graft quickstart",
       "  graft doctor",
       "  graft pretrain --type gpt2 --tokenizer-type char --train text.txt --out runs/gpt",
       "  graft generate --model runs/gpt 'Once upon a time'",

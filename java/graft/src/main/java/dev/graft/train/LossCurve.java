@@ -1,31 +1,24 @@
 package dev.graft.train;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import dev.graft.io.AtomicFiles;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import java.awt.Color;
 import java.io.BufferedReader;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import org.knowm.xchart.BitmapEncoder;
-import org.knowm.xchart.BitmapEncoder.BitmapFormat;
 import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYChartBuilder;
 import org.knowm.xchart.XYSeries;
 import org.knowm.xchart.style.Styler.LegendPosition;
 import org.knowm.xchart.style.markers.SeriesMarkers;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /** The picture of a run: training and validation loss over steps, out of its metrics.jsonl. */
 public final class LossCurve {
-  private static final Logger LOG = LoggerFactory.getLogger(LossCurve.class);
   private static final int WIDTH = 960;
   private static final int HEIGHT = 600;
 
@@ -51,22 +44,7 @@ public final class LossCurve {
     if (training.steps.isEmpty() && validation.steps.isEmpty()) {
       return false;
     }
-    // Before the first class of AWT is loaded, which reads it once.
-    if (System.getProperty("java.awt.headless") == null) {
-      System.setProperty("java.awt.headless", "true");
-    }
-    ByteArrayOutputStream png = new ByteArrayOutputStream();
-    try {
-      BitmapEncoder.saveBitmap(chart(training, validation), png, BitmapFormat.PNG);
-    } catch (IOException e) {
-      throw InvalidInputException.of(picture, e);
-    } catch (LinkageError | InternalError | RuntimeException e) {
-      // Slim Java installations lack fonts or parts of AWT. The numbers are in metrics.jsonl.
-      LOG.warn("{} was not drawn: {}", picture, e.toString());
-      return false;
-    }
-    AtomicFiles.write(picture, png.toByteArray());
-    return true;
+    return ChartFile.write(() -> chart(training, validation), picture);
   }
 
   private static void read(Path metrics, Curve training, Curve validation) {
