@@ -1,5 +1,7 @@
 package dev.graft.cli;
 
+import ch.qos.logback.classic.Level;
+import ch.qos.logback.classic.Logger;
 import dev.graft.quickstart.Quickstart;
 import dev.graft.quickstart.QuickstartListener;
 import dev.graft.quickstart.QuickstartOptions;
@@ -9,6 +11,7 @@ import dev.graft.train.CancellationToken;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
+import org.slf4j.LoggerFactory;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -70,6 +73,10 @@ final class QuickstartCommand extends GraftCommand {
         new QuickstartOptions(out == null ? freeFolder() : out, seed, threads, Scale.full(), token);
     QuickstartListener listener =
         json ? new QuickstartLines(this::json) : new QuickstartStory(out());
+    // What becomes of the weights of each fine-tuning would drown what is told.
+    Logger log = (Logger) LoggerFactory.getLogger("dev.graft");
+    Level level = log.getLevel();
+    log.setLevel(Level.WARN);
     try (Interrupts interrupts = new Interrupts(token, err())) {
       Optional<QuickstartResult> result = Quickstart.run(options, listener);
       if (result.isEmpty()) {
@@ -82,6 +89,8 @@ final class QuickstartCommand extends GraftCommand {
         ((QuickstartStory) listener).end(result.get());
       }
       return ExitCode.DONE;
+    } finally {
+      log.setLevel(level);
     }
   }
 

@@ -151,7 +151,7 @@ final class QuickstartStory implements QuickstartListener {
     row("from scratch", bert.scratch());
     say("      %-14s  %13s  %10s  %+5.1f points", "gain", "", "", bert.gain());
     say("");
-    say("    Asked by someone who is in no data set:");
+    say("    Questions from outside the data set, and how sure each answer is:");
     say("");
     List<Answer> pretrained = bert.transfer().answers();
     List<Answer> scratch = bert.scratch().answers();
@@ -164,16 +164,15 @@ final class QuickstartStory implements QuickstartListener {
     Path directory = result.directory();
     say("Done in %s. All of it is in %s:", elapsed(), directory);
     say("");
-    for (Path picture :
-        List.of(result.gpt().picture(), bert.pretrainingPicture(), bert.picture())) {
-      say("      %-24s  a curve", directory.relativize(picture));
-    }
-    model(directory, result.gpt().model(), "writes");
-    model(directory, bert.pretrained(), "fills masks");
-    model(directory, bert.transfer().model(), "tells intents");
-    model(directory, bert.scratch().model(), "the same without reading first");
-    say("      %-24s  texts and labels", "data");
-    say("      %-24s  the figures", "result.json");
+    file(directory, result.gpt().picture(), "loss of the GPT, in training and validation");
+    file(directory, bert.pretrainingPicture(), "loss of BERT's reading");
+    file(directory, bert.picture(), "accuracy of both BERTs while they learn intents");
+    file(directory, result.gpt().model(), "model that writes");
+    file(directory, bert.pretrained(), "model that fills masks");
+    file(directory, bert.transfer().model(), "model that tells intents");
+    file(directory, bert.scratch().model(), "the same, which never read");
+    file(directory, directory.resolve("data"), "the texts and labelled questions");
+    file(directory, directory.resolve("result.json"), "the figures");
     say("");
     say("Next:");
     String graft = System.getProperty("graft.command", "graft");
@@ -197,7 +196,7 @@ final class QuickstartStory implements QuickstartListener {
         "%s (%.0f %%)", answer.intent().name(), 100 * answer.intent().probability());
   }
 
-  private void model(Path directory, Path model, String what) {
-    say("      %-24s  a model: %s", directory.relativize(model), what);
+  private void file(Path directory, Path file, String what) {
+    say("      %-20s  %s", directory.relativize(file), what);
   }
 }

@@ -32,12 +32,15 @@ import java.util.function.Supplier;
  */
 final class BertJobs {
   static final int VOCABULARY = 2_000;
-  private static final int POSITIONS = 64;
+
+  /** The longest question has 88 tokens. */
+  private static final int POSITIONS = 96;
+
   private static final String MASKED_QUESTION = "my new [MASK] has not arrived yet";
 
   static final List<String> QUESTIONS =
       List.of(
-          "Somebody grabbed my wallet on the bus, please block everything!",
+          "Someone stole my wallet, please block my card!",
           "The machine gave me less money than I asked for",
           "Which currencies do you handle?");
 
