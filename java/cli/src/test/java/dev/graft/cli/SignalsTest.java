@@ -48,7 +48,8 @@ class SignalsTest {
   }
 
   private Started start(Object... arguments) throws IOException {
-    List<String> command = new ArrayList<>();
+    // A process begun in the background inherits that SIGINT is ignored, and a JVM keeps to it.
+    List<String> command = new ArrayList<>(List.of("env", "--default-signal=INT,TERM"));
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(
         List.of("-XX:TieredStopAtLevel=1", "-cp", System.getProperty("java.class.path")));
