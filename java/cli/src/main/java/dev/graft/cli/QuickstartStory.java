@@ -176,9 +176,13 @@ final class QuickstartStory implements QuickstartListener {
     say("");
     say("Next:");
     String graft = System.getProperty("graft.command", "graft");
-    say("      %s generate --model %s \"JULIET:\"", graft, result.gpt().model());
-    say("      %s predict --model %s \"I cannot find my card\"", graft, bert.transfer().model());
-    say("      %s fill-mask --model %s \"when will my [MASK] arrive?\"", graft, bert.pretrained());
+    say("      %s generate --model %s \"JULIET:\"", graft, as(directory, result.gpt().model()));
+    say(
+        "      %s predict --model %s \"I cannot find my card\"",
+        graft, as(directory, bert.transfer().model()));
+    say(
+        "      %s fill-mask --model %s \"when will my [MASK] arrive?\"",
+        graft, as(directory, bert.pretrained()));
     say("      %s pretrain --help", graft);
   }
 
@@ -197,6 +201,16 @@ final class QuickstartStory implements QuickstartListener {
   }
 
   private void file(Path directory, Path file, String what) {
-    say("      %-20s  %s", directory.relativize(file), what);
+    say("      %-20s  %s", below(directory, file), what);
+  }
+
+  /** Files of trainings are absolute, whatever the folder was called by. */
+  private static Path below(Path directory, Path file) {
+    return directory.toAbsolutePath().relativize(file.toAbsolutePath());
+  }
+
+  /** The file by the folder's name as it was given. */
+  private static Path as(Path directory, Path file) {
+    return directory.resolve(below(directory, file));
   }
 }

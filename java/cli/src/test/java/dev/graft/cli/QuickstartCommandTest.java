@@ -33,8 +33,9 @@ class QuickstartCommandTest {
           61.27,
           "ROMEO:",
           "\nWhat light",
-          RUN.resolve("gpt/model"),
-          RUN.resolve("gpt/loss.png"));
+          // As the trainer tells it.
+          RUN.resolve("gpt/model").toAbsolutePath(),
+          RUN.resolve("gpt/loss.png").toAbsolutePath());
 
   @TempDir Path folder;
 
@@ -94,6 +95,7 @@ class QuickstartCommandTest {
         .containsPattern("from scratch +1e-03 +55.1 % +56.1 %")
         .containsPattern("gain +\\+11.0 points")
         .contains("card_arrival (87 %)", "pin_blocked (87 %)")
+        .contains("      gpt/loss.png  ", "      fine-tuning.png  ")
         .contains("generate --model " + RUN.resolve("gpt/model") + " \"JULIET:\"");
     assertThat(text.toString().lines()).allSatisfy(line -> assertThat(line).hasSizeLessThan(100));
   }
