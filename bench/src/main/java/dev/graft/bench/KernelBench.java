@@ -55,6 +55,9 @@ public final class KernelBench {
     }
   }
 
+  private static final int ROUNDS = 5;
+  private static final long SETTLE_MILLIS = 60;
+
   private final Limits limits;
   private final double budgetSeconds;
 
@@ -66,15 +69,17 @@ public final class KernelBench {
 
   public Result run(KernelCase kernel) {
     kernel.prepareTorch();
-    torch(kernel);
-    kernel.runGraft();
-    double once = Clock.seconds(() -> torch(kernel)) + Clock.seconds(kernel::runGraft);
-    int pairs = (int) Math.max(5, Math.min(200, budgetSeconds / Math.max(once, 1e-6)));
-    double[] own = new double[pairs];
-    double[] peer = new double[pairs];
-    for (int i = 0; i < pairs; i++) {
-      own[i] = Clock.seconds(kernel::runGraft);
-      peer[i] = Clock.seconds(() -> torch(kernel));
+    Runnable ours = kernel::runGraft;
+    Runnable peers = () -> torch(kernel);
+    peers.run();
+    ours.run();
+    double once = Clock.seconds(peers) + Clock.seconds(ours);
+    int runs = (int) Math.max(1, Math.min(40, budgetSeconds / ROUNDS / Math.max(once, 1e-6)));
+    double[] own = new double[ROUNDS * runs];
+    double[] peer = new double[ROUNDS * runs];
+    for (int round = 0; round < ROUNDS; round++) {
+      turn(ours, own, round * runs, runs);
+      turn(peers, peer, round * runs, runs);
     }
     double graftSeconds = Clock.median(own);
     double fraction =
@@ -90,6 +95,24 @@ public final class KernelBench {
         graftSeconds,
         Clock.median(peer),
         fraction);
+  }
+
+  /** Runs once to wake threads and caches, then timed. */
+  private static void turn(Runnable kernel, double[] seconds, int from, int runs) {
+    settle();
+    kernel.run();
+    for (int i = 0; i < runs; i++) {
+      seconds[from + i] = Clock.seconds(kernel);
+    }
+  }
+
+  /** Until the other side's idle threads sleep. */
+  private static void settle() {
+    try {
+      Thread.sleep(SETTLE_MILLIS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
   }
 
   /** The scope frees libtorch's intermediate tensors at once, as C++ would. */
