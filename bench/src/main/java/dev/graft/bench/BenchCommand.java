@@ -1,13 +1,14 @@
 package dev.graft.bench;
 
 import dev.graft.runtime.Device;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.PointerScope;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Unmatched;
 
 /** {@code graft bench}: kernels and whole steps, beside libtorch. */
 @Command(
@@ -20,10 +21,15 @@ public final class BenchCommand {
   /** {@code graft bench jmh}. */
   @Command(
       name = "jmh",
-      description = "Runs the JMH benchmarks; what follows goes to JMH, for example -prof gc.")
+      description = {
+        "Runs the JMH benchmarks; what follows goes to JMH:",
+        "  graft bench jmh -l                            which there are",
+        "  graft bench jmh TrainingStep -prof gc         bytes allocated a step",
+        "  graft bench jmh -h                            JMH's own options"
+      })
   static final class Jmh implements Callable<Integer> {
-    @Parameters(arity = "0..*", description = "JMH's own arguments.")
-    List<String> arguments = List.of();
+    /** All of them, options too: they are JMH's own. */
+    @Unmatched List<String> arguments = new ArrayList<>();
 
     @Override
     public Integer call() throws Exception {
