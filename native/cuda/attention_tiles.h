@@ -23,8 +23,6 @@ struct attention_tile {
   constexpr int q_rows() const { return 16 * row_blocks * warps; }
 };
 
-
-
 // Registers by ptxas 13.0 (-Xptxas -v) without / with dropout on sm_80; shared memory in KiB. Two blocks
 // on an SM leave 255 registers a thread and, on sm_86, 89 and 120, at most 99 KiB a block.
 //   bf16   32: 195 / 226, 24   64: 241 / 252, 48   96: 235 / 250, 48   128: 252 / 249, 64   256: 255, 96

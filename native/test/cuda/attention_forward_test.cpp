@@ -456,18 +456,20 @@ TEST(CudaAttention, orders_sameBits) {
     }
 }
 
-// Offsets of 2^31 elements and more, of a sequence's first token and of a row inside one. The memory
-// between the rows is never touched, so it costs address space only.
+// Offsets of 2^31 elements and more: of a sequence's first token, of a row in its tile, of a tile in its
+// sequence. The memory between the rows is never touched, so it costs address space only.
 TEST(CudaAttention, offsetsBeyond32Bits) {
-  constexpr int64_t stride = int64_t{1} << 30, D = 16, tokens = 4;
-  for (const std::vector<int32_t>& ends : {std::vector<int32_t>{0, 2, 4}, {0, 4, 4}}) {
+  constexpr int64_t D = 16;
+  for (const std::vector<int32_t>& ends : {std::vector<int32_t>{0, 2, 4}, {0, 4, 4}, {0, 66, 66}}) {
+    const int32_t tokens = ends[2];
+    const int64_t stride = int64_t{1} << (tokens == 4 ? 30 : 25);
     cuda_context c;
     c.step(seed, step);
     void* memory = nullptr;
     ASSERT_EQ(GRAFT_OK, graft_malloc(c, ((tokens - 1) * stride + 4 * D) * 2, &memory))
         << graft_last_error();
     auto* base = static_cast<uint16_t*>(memory);
-    const problem p{.q_lens = {ends[1], 4 - ends[1]}, .head_dim = D, .causal = true};
+    const problem p{.q_lens = {ends[1], tokens - ends[1]}, .head_dim = D, .causal = true};
     case_data d(p);
     for (int64_t t = 0; t < tokens; ++t) {
       std::vector<uint16_t> row;
