@@ -70,16 +70,6 @@ final class LibtorchRule {
                 .isLessThanOrEqualTo(e.allowed(gradient.test(result), most)));
   }
 
-  /** Whether {@link #check} would pass. */
-  boolean holds(Predicate<String> gradient) {
-    double most = largestOf(gradient);
-    return errors.entrySet().stream()
-        .allMatch(
-            entry ->
-                entry.getValue().own
-                    <= entry.getValue().allowed(gradient.test(entry.getKey()), most));
-  }
-
   private double largestOf(Predicate<String> gradient) {
     return errors.entrySet().stream()
         .filter(entry -> gradient.test(entry.getKey()))
