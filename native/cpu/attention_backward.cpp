@@ -127,9 +127,7 @@ void backward_chunk(const graft_attention_args& a, const dropout_rule& dropout, 
   const int64_t width = round_up(d, NR);
   const int64_t row = tile_row(d), score_stride = tile_row(k_tile);
   const int64_t head = w.h * d;
-  // Products of few columns are summed in shorter runs: there it costs little, and there a plain
-  // composition of products (our yardstick) sums in several partial sums as well.
-  const int64_t run = d < 32 ? 32 : INT64_MAX;
+  const int64_t run = gradient_run<T>(d);
   const float* lse = a.lse + w.h * a.tokens_q + s.q_begin;
   const bool whole_row = s.k_count <= k_tile;
   if (!whole_row) sum_delta<T>(a, w, first_query(a, s, begin), t.delta);
@@ -168,7 +166,8 @@ void backward_chunk(const graft_attention_args& a, const dropout_rule& dropout, 
                               .c = t.scores,
                               .c_row = score_stride,
                               .columns = limit.ahead + i0,
-                              .column_step = 1};
+                              .column_step = 1,
+                              .run = score_run<T>(d)};
       tile_matmul<false, start::zero>(product);
       product.a = t.dout;
       product.b = t.v_columns;

@@ -107,7 +107,8 @@ void forward_span(const graft_attention_args& a, const dropout_rule& dropout, co
                                        .c = t.scores,
                                        .c_row = score_row,
                                        .columns = limit.ahead + ahead,
-                                       .column_step = 1});
+                                       .column_step = 1,
+                                       .run = score_run<T>(d)});
       softmax_tile(t, tile, limit, ahead, used);
       if (a.dropout > 0) {
         keep_tile(dropout.key, j0, ahead, tile.rows, h, b, t.bytes);

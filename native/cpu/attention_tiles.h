@@ -35,6 +35,19 @@ static_assert(chunk_keys % k_tile == 0);
 // Masks are drawn for whole tiles, a vector of Philox counters (16 keys each) at a time.
 static_assert(k_tile % (16 * keep_lanes) == 0 && q_tile * k_tile % keep_block == 0);
 
+// Terms of a sum that are added up from 0 before they join the rest. One long chain errs more than twice
+// as much as a library's product, which keeps several partial sums; a run costs its tile a load, an
+// addition and a store. Scores of D = 64 and less are one chain and close enough; bf16 results need no
+// runs at all.
+template <typename T>
+static inline int64_t score_run(int64_t head_dim) {
+  return sizeof(T) == 2 || head_dim <= 64 ? INT64_MAX : 32;
+}
+template <typename T>
+static inline int64_t gradient_run(int64_t head_dim) {
+  return sizeof(T) == 2 ? INT64_MAX : head_dim < 32 ? 32 : q_tile / 2;
+}
+
 // Opening a parallel region costs as much as this many multiply-adds.
 constexpr double serial_products = 2e5;
 

@@ -12,6 +12,12 @@ namespace graft::GRAFT_ISA {
 
 constexpr float log2_e = 1.44269504f;
 
+// 2^n, n the integer in the low bits of 1.5 * 2^23 + n. 127 is the exponent's bias; -127 gives 0, 128
+// infinity. (Unsigned, for what is shifted out.)
+static inline vf power_of_two(vf shifted) {
+  return float_of((vi)(((vu)bits_of(shifted) << 23) + (127u << 23)));
+}
+
 // 2^t for t <= 128, with 0 below -126.5 and +inf from 127.5. Relative error of the polynomial
 // 2.0e-9 (degree 6), 9.2e-8 (degree 5, where the result joins a sum) or 2.8e-6 (degree 4, where it
 // becomes bfloat16).
@@ -38,9 +44,7 @@ static inline vf exp2_low(vf t) {
     const vf middle = fma(splat(5.5906426e-2f), r, splat(0.240241f));
     p = fma(fma(splat(9.582853e-3f), r2, middle), r2, p);
   }
-  // The integer sits in shifted's low bits; 127 is the exponent's bias, -127 makes the factor 0.
-  const vf scale = float_of((bits_of(shifted) << 23) + (127 << 23));
-  return p * scale;
+  return p * power_of_two(shifted);
 }
 template <int degree>
 static inline vf exp2(vf t) {
@@ -62,8 +66,7 @@ static inline vf exp_low(vf x) {
   const vf middle = fma(splat(0.1666652f), r, splat(0.49999994f));
   const vf upper = fma(splat(8.368781e-3f), r, splat(4.1668393e-2f));
   const vf p = fma(fma(fma(splat(1.3814467e-3f), r2, upper), r2, middle), r2, lower);
-  const vf scale = float_of((bits_of(shifted) << 23) + (127 << 23));
-  return p * scale;
+  return p * power_of_two(shifted);
 }
 
 static inline vf absolute(vf x) { return float_of(bits_of(x) & 0x7FFFFFFF); }

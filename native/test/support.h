@@ -220,8 +220,9 @@ inline double keep_factor(uint64_t key, int k, int64_t row, int64_t col) {
   return value < k ? 0 : 256.0 / (256 - k);
 }
 
-// One unit in the last place of a dtype at x.
+// One unit in the last place of a dtype at x; 0 of infinity and NaN, which allow nothing but themselves.
 inline double ulp(double x, int dtype) {
+  if (!std::isfinite(x)) return 0;
   const double magnitude = std::max(std::fabs(x), 1e-37);
   const int exponent = std::ilogb(magnitude);
   return std::ldexp(1.0, exponent - (dtype == GRAFT_BFLOAT16 ? 7 : 23));
