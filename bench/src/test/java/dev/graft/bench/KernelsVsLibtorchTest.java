@@ -49,7 +49,7 @@ class KernelsVsLibtorchTest {
   }
 
   private static void compare(Supplier<KernelCase> make) {
-    LibtorchRule rule = new LibtorchRule();
+    LibtorchRule rule = new LibtorchRule(LibtorchRule.Measure.LARGEST);
     String[] name = new String[1];
     for (int draw = 0; draw < DRAWS; draw++) {
       Torch.draw = draw;

@@ -40,10 +40,7 @@ import org.junit.jupiter.api.TestFactory;
  * them. Losses and gradients are fp32 in Graft at either dtype, so their ulp is fp32's.
  */
 class ModelsVsLibtorchTest {
-  /**
-   * The maxima run over so many draws of weights and data, always all of them: a loss is one number
-   * and a bias a few dozen, so that of few draws libtorch may be lucky in each.
-   */
+  /** Each with its own weights and data: a loss is one number a draw and a bias a few dozen. */
   private static final int DRAWS = 16;
 
   private static final Predicate<String> GRADIENT = result -> !result.equals("loss");
@@ -81,7 +78,7 @@ class ModelsVsLibtorchTest {
   }
 
   private static void compare(String name, DType dtype, boolean dropout, Maker maker) {
-    LibtorchRule rule = new LibtorchRule();
+    LibtorchRule rule = new LibtorchRule(LibtorchRule.Measure.RMS);
     for (int draw = 0; draw < DRAWS; draw++) {
       try (PointerScope scope = new PointerScope();
           Network network = maker.make(dtype, draw)) {
@@ -340,7 +337,7 @@ class ModelsVsLibtorchTest {
         for (int i = 0; i < wrong.length; i++) {
           wrong[i] *= 1.01;
         }
-        LibtorchRule rule = new LibtorchRule();
+        LibtorchRule rule = new LibtorchRule(LibtorchRule.Measure.RMS);
         rule.add(name, wrong, gradient(peer, name), want, LibtorchRule.FP32);
         assertThat(
                 org.assertj.core.api.Assertions.catchThrowable(() -> rule.check(name, r -> true)))
