@@ -143,7 +143,7 @@ public final class BertForSequenceClassification extends PreTrainedModel {
     }
   }
 
-  /** Trains by {@link TrainingOptions#finetuning()}: 3 epochs, batches of 8, rate 5e-5. */
+  /** Trains by {@link TrainingOptions#finetuning()}, which suits model and data. */
   public FitResult fit(Dataset train, Dataset validation) {
     return fit(train, validation, TrainingOptions.finetuning().build());
   }

@@ -44,9 +44,9 @@ class ExampleTest {
             .start();
     assertThat(process.waitFor(120, TimeUnit.SECONDS)).isTrue();
     assertThat(process.exitValue()).as(Files.readString(folder.resolve("errors"))).isZero();
-    // 40 reviews, a fifth held: 3 epochs of 32 in batches of 8.
+    // 40 reviews, a fifth held: 20 epochs of 32 in batches of 8.
     List<String> lines = Files.readAllLines(output);
-    assertThat(lines.get(0)).startsWith("12 steps, loss ").contains("accuracy=");
+    assertThat(lines.get(0)).startsWith("80 steps, loss ").contains("accuracy=");
     assertThat(lines.get(1)).isIn("positive", "negative");
     assertThat(String.join("\n", lines.subList(2, lines.size()))).hasSizeGreaterThan(50);
     try (BertForSequenceClassification model =

@@ -10,6 +10,7 @@ import dev.graft.LanguageModel;
 import dev.graft.ModelOptions;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
+import dev.graft.metrics.MetricsJson;
 import dev.graft.model.Task;
 import java.nio.file.Path;
 import java.util.List;
@@ -72,8 +73,7 @@ final class EvaluateCommand extends GraftCommand {
         task == Task.SEQUENCE_CLASSIFICATION ? classifier(options) : language(task, options);
     if (json) {
       ObjectNode line = Json.object();
-      metrics.forEach(
-          (name, value) -> line.put(name, Double.isFinite(value) ? value : (Double) null));
+      MetricsJson.put(line, metrics);
       json(line);
     } else {
       metrics.forEach((name, value) -> out().println(ProgressDisplay.metric(name, value)));

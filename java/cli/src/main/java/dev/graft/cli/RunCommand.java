@@ -2,6 +2,7 @@ package dev.graft.cli;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.Json;
+import dev.graft.metrics.MetricsJson;
 import dev.graft.train.CancellationToken;
 import dev.graft.train.EvalEvent;
 import dev.graft.train.StepEvent;
@@ -9,6 +10,7 @@ import dev.graft.train.TrainingListener;
 import dev.graft.train.TrainingResult;
 import java.nio.file.Path;
 import java.util.Set;
+import java.util.StringJoiner;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
@@ -83,14 +85,18 @@ abstract class RunCommand extends GraftCommand {
     StringBuilder text =
         new StringBuilder(
             String.format(
-                "%,d steps, %,d tokens in %s; loss %.4f",
+                "%,d steps, %,d tokens in %s; training loss %.4f",
                 result.steps(),
                 result.tokens(),
                 ProgressDisplay.time(result.seconds()),
                 result.finalLoss()));
-    result
-        .lastEvaluation()
-        .forEach((name, value) -> text.append("; ").append(ProgressDisplay.metric(name, value)));
+    if (!result.lastEvaluation().isEmpty()) {
+      StringJoiner metrics = new StringJoiner(", ", "; validation: ", "");
+      result
+          .lastEvaluation()
+          .forEach((name, value) -> metrics.add(ProgressDisplay.metric(name, value)));
+      text.append(metrics);
+    }
     if (result.skippedSteps() > 0) {
       text.append(
           String.format(
@@ -105,8 +111,7 @@ abstract class RunCommand extends GraftCommand {
         .put("steps", result.steps())
         .put("total_steps", result.totalSteps())
         .put("loss", finite(result.finalLoss()));
-    ObjectNode metrics = line.putObject("validation");
-    result.lastEvaluation().forEach((name, value) -> metrics.put(name, finite(value)));
+    MetricsJson.put(line.putObject("validation"), result.lastEvaluation());
     line.put("best_metric", finite(result.bestMetric()))
         .put("best_step", result.bestStep())
         .put("skipped_steps", result.skippedSteps())

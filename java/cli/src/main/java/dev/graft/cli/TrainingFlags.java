@@ -38,7 +38,7 @@ final class TrainingFlags {
       names = "--epochs",
       paramLabel = "N",
       order = 111,
-      description = "Passes over the data (default: 1; finetune: 3).")
+      description = "Passes over the data (default: 1; finetune: 3 to 20, few data many).")
   Double epochs;
 
   @Option(
@@ -59,7 +59,9 @@ final class TrainingFlags {
       names = "--lr",
       paramLabel = "RATE",
       order = 114,
-      description = "Peak learning rate (default: 6e-4; finetune: 5e-5).")
+      description =
+          "Peak learning rate (default: 6e-4; finetune: by the model's width, 5e-5 at 768 channels,"
+              + " 7.3e-4 at 128).")
   Double lr;
 
   @Option(
@@ -205,8 +207,12 @@ final class TrainingFlags {
   private void rates(TrainingOptions.Builder recipe) {
     TrainingOptions before = recipe.build();
     double peak = lr == null ? before.learningRate() : lr;
-    double end = minLr == null ? before.minLearningRate() / before.learningRate() * peak : minLr;
-    recipe.learningRate(peak).minLearningRate(end);
+    if (lr != null && lr <= 0) {
+      throw new InvalidInputException("--lr: expected a rate above 0, got " + lr);
+    }
+    double part =
+        before.minLearningRate() == 0 ? 0 : before.minLearningRate() / before.learningRate();
+    recipe.learningRate(peak).minLearningRate(minLr == null ? part * peak : minLr);
   }
 
   private interface Setter<T> {

@@ -59,7 +59,7 @@ public abstract class Network implements AutoCloseable {
     Network network = create(device, newConfig, newTask, newDtype, seed);
     List<String> fresh = network.parameters.copyFrom(parameters);
     if (!fresh.isEmpty()) {
-      LOG.info("initialised afresh: {}", fresh);
+      LOG.debug("initialised afresh: {}", fresh);
     }
     return network;
   }
@@ -167,11 +167,14 @@ public abstract class Network implements AutoCloseable {
           weights.file(), "these tensors of a " + config.modelType() + " are missing: " + body);
     }
     if (!loaded.missing().isEmpty()) {
-      LOG.info("not in {} and initialised afresh: {}", weights.file(), loaded.missing());
+      LOG.info(
+          "{} has no {}: untrained until you fit the model",
+          weights.file(),
+          String.join(", ", loaded.missing()));
     }
     List<String> unused = loaded.unused().stream().filter(name -> !isKnownBuffer(name)).toList();
     if (!unused.isEmpty()) {
-      LOG.info("in {} but not used for {}: {}", weights.file(), task, unused);
+      LOG.debug("in {} but not used for {}: {}", weights.file(), task, unused);
     }
   }
 

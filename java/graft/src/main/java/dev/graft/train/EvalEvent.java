@@ -2,6 +2,7 @@ package dev.graft.train;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.Json;
+import dev.graft.metrics.MetricsJson;
 import java.util.Map;
 
 /**
@@ -18,16 +19,7 @@ public record EvalEvent(long step, Map<String, Double> metrics, String mainMetri
   public ObjectNode toJson() {
     ObjectNode line = Json.object();
     line.put("type", "eval").put("step", step).put("best", best);
-    metrics.forEach((name, value) -> number(line, name, value));
+    MetricsJson.put(line, metrics);
     return line;
-  }
-
-  /** JSON knows no NaN. */
-  static void number(ObjectNode line, String name, double value) {
-    if (Double.isFinite(value)) {
-      line.put(name, value);
-    } else {
-      line.putNull(name);
-    }
   }
 }

@@ -2,6 +2,7 @@ package dev.graft.train;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.Json;
+import dev.graft.metrics.MetricsJson;
 
 /**
  * What a run reports every {@link TrainingOptions#logEvery} steps.
@@ -36,12 +37,12 @@ public record StepEvent(
   public ObjectNode toJson() {
     ObjectNode line = Json.object();
     line.put("type", "train").put("step", step).put("epoch", rounded(epoch));
-    EvalEvent.number(line, "loss", loss);
-    EvalEvent.number(line, "grad_norm", gradNorm);
+    MetricsJson.put(line, "loss", loss);
+    MetricsJson.put(line, "grad_norm", gradNorm);
     line.put("learning_rate", learningRate);
     line.put("tokens", tokens);
-    EvalEvent.number(line, "tokens_per_second", Math.rint(tokensPerSecond));
-    EvalEvent.number(line, "elapsed_seconds", rounded(elapsedSeconds));
+    MetricsJson.put(line, "tokens_per_second", Math.rint(tokensPerSecond));
+    MetricsJson.put(line, "elapsed_seconds", rounded(elapsedSeconds));
     line.put("skipped_steps", skippedSteps);
     return line;
   }

@@ -52,7 +52,7 @@ public final class Trainer {
   @Derived("checked by its hash in state.json, its files are in the checkpoint")
   private final TokenizerFiles tokenizer;
 
-  @Derived("those that matter are checked against state.json")
+  @Derived("of the caller's, network and data; those that matter are checked against state.json")
   private final TrainingOptions options;
 
   @Derived("of options and data")
@@ -115,10 +115,10 @@ public final class Trainer {
     this.data = data;
     this.tokenizer = tokenizer;
     this.evaluator = evaluator;
-    this.options = options;
+    this.options = options.resolved(network.config().channels(), data.batchesPerEpoch());
     this.exchange = options.exchange();
     this.device = network.device();
-    this.totalSteps = options.totalSteps(data.batchesPerEpoch());
+    this.totalSteps = this.options.totalSteps(data.batchesPerEpoch());
     this.sequenceLoss = network.task() == Task.SEQUENCE_CLASSIFICATION;
     this.batches = new Batch[options.gradientAccumulation()];
     for (int i = 0; i < batches.length; i++) {

@@ -9,11 +9,14 @@ import java.util.Objects;
  * differs; {@link Builder#build()} checks every value and names the one that is wrong.
  *
  * @param steps optimizer steps; 0: by {@code epochs}
- * @param epochs passes over the data; 0: by {@code steps}
+ * @param epochs passes over the data; 0: by {@code steps}, or if that is 0 too as many as make
+ *     1,000 steps, at least 3 and at most 20 (few labels want many passes: Mosbach et al.,
+ *     arXiv:2006.04884)
  * @param batchSize sequences a batch, where the assembly makes the batches
  * @param tokensPerStep tokens a batch instead of a number of sequences; 0: by {@code batchSize}
  * @param gradientAccumulation batches an optimizer step
- * @param learningRate peak rate
+ * @param learningRate peak rate; 0: by the network's width, 5e-5 · (768 / channels)^1.5, so that a
+ *     BERT of 128 channels gets 7.3e-4 and one of 1,024 gets 3.2e-5
  * @param minLearningRate rate at the end of a decaying schedule
  * @param warmupSteps steps of warm-up; −1: {@code warmupRatio} of all steps, rounded up
  * @param decayAll decay biases and LayerNorm too, rather than matrices alone
@@ -57,6 +60,10 @@ public record TrainingOptions(
     TrainingListener listener,
     CancellationToken cancellation,
     GradientExchange exchange) {
+  private static final double RATE_AT_768 = 5e-5;
+  private static final int AUTOMATIC_STEPS = 1000;
+  private static final int FEWEST_EPOCHS = 3;
+  private static final int MOST_EPOCHS = 20;
 
   public TrainingOptions {
     Objects.requireNonNull(schedule, "schedule");
@@ -67,16 +74,16 @@ public record TrainingOptions(
     require(steps >= 0, "steps", "at least 0", steps);
     require(epochs >= 0 && epochs < 1e9, "epochs", "at least 0", epochs);
     require(
-        steps > 0 ^ epochs > 0,
+        steps == 0 || epochs == 0,
         "steps and epochs",
-        "one of them above 0",
+        "one of them alone",
         steps + " and " + epochs);
     require(batchSize >= 1, "batchSize", "at least 1", batchSize);
     require(tokensPerStep >= 0, "tokensPerStep", "at least 0", tokensPerStep);
     require(gradientAccumulation >= 1, "gradientAccumulation", "at least 1", gradientAccumulation);
-    require(finite(learningRate) && learningRate > 0, "learningRate", "above 0", learningRate);
+    require(finite(learningRate) && learningRate >= 0, "learningRate", "at least 0", learningRate);
     require(
-        minLearningRate >= 0 && minLearningRate <= learningRate,
+        minLearningRate >= 0 && (learningRate == 0 || minLearningRate <= learningRate),
         "minLearningRate",
         "0 to learningRate (" + learningRate + ")",
         minLearningRate);
@@ -108,9 +115,9 @@ public record TrainingOptions(
   }
 
   /**
-   * Fine-tuning as people expect it: 3 epochs of batches of 8, rate 5e-5 falling linearly to 0
-   * after a warm-up of a tenth, clip 1.0, AdamW with β 0.9 and 0.999, ε 1e-8, decay 0.01 on
-   * matrices.
+   * Fine-tuning as people expect it: batches of 8, a rate by the network's width (5e-5 at 768
+   * channels) falling linearly to 0 after a warm-up of a tenth, 3 to 20 epochs by the size of the
+   * data, clip 1.0, AdamW with β 0.9 and 0.999, ε 1e-8, decay 0.01 on matrices.
    */
   public static Builder finetuning() {
     return new Builder();
@@ -176,8 +183,31 @@ public record TrainingOptions(
     return (long) gradientAccumulation * exchange.size();
   }
 
+  /**
+   * These options with what they leave open decided.
+   *
+   * @param channels width of the network
+   * @param batchesPerEpoch of the data
+   */
+  public TrainingOptions resolved(int channels, long batchesPerEpoch) {
+    Builder b = toBuilder();
+    if (learningRate == 0) {
+      double rate = RATE_AT_768 * Math.pow(768.0 / channels, 1.5);
+      double unit = Math.pow(10, Math.floor(Math.log10(rate)) - 1);
+      b.learningRate(Math.rint(rate / unit) * unit);
+    }
+    if (steps == 0 && epochs == 0) {
+      double wanted = Math.ceil(AUTOMATIC_STEPS * (double) batchesPerStep() / batchesPerEpoch);
+      b.epochs(Math.max(FEWEST_EPOCHS, Math.min(MOST_EPOCHS, wanted)));
+    }
+    return b.build();
+  }
+
   /** Optimizer steps of a run over data of so many batches a pass. */
   public long totalSteps(long batchesPerEpoch) {
+    if (steps == 0 && epochs == 0) {
+      throw new IllegalStateException("neither steps nor epochs are decided: call resolved");
+    }
     return steps > 0
         ? steps
         : Math.max(1, (long) Math.ceil(epochs * batchesPerEpoch / batchesPerStep() - 1e-9));
@@ -198,11 +228,11 @@ public record TrainingOptions(
   /** Collects options. Every method sets the record component of its name. */
   public static final class Builder {
     private long steps;
-    private double epochs = 3;
+    private double epochs;
     private int batchSize = 8;
     private int tokensPerStep;
     private int gradientAccumulation = 1;
-    private double learningRate = 5e-5;
+    private double learningRate;
     private double minLearningRate;
     private Schedule schedule = Schedule.LINEAR;
     private long warmupSteps = -1;
@@ -257,6 +287,7 @@ public record TrainingOptions(
       return this;
     }
 
+    /** Peak rate; 0: by the network's width. */
     public Builder learningRate(double value) {
       learningRate = value;
       return this;

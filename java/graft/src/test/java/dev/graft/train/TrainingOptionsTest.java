@@ -2,11 +2,13 @@ package dev.graft.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.Json;
 import dev.graft.runtime.DType;
 import java.nio.file.Path;
+import java.util.Set;
 import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -17,13 +19,36 @@ class TrainingOptionsTest {
   @Test
   void finetuningDefaults_areTheOnesPeopleExpect() {
     TrainingOptions o = TrainingOptions.finetuning().build();
-    assertThat(o.learningRate()).isEqualTo(5e-5);
     assertThat(o.schedule()).isEqualTo(Schedule.LINEAR);
-    assertThat(o.epochs()).isEqualTo(3);
     assertThat(o.batchSize()).isEqualTo(8);
     assertThat(o.clip()).isEqualTo(1);
     assertThat(o.eps()).isEqualTo(1e-8);
     assertThat(o.decayAll()).isFalse();
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    // BERT-base on 1,000, 100,000 and 40 examples; MiniLM, a tiny BERT and BERT-large
+    "768, 125, 5e-5, 8",
+    "768, 12500, 5e-5, 3",
+    "768, 5, 5e-5, 20",
+    "384, 250, 1.4e-4, 4",
+    "128, 97, 7.3e-4, 11",
+    "1024, 1000, 3.2e-5, 3",
+  })
+  void openRateAndLength_followWidthAndData(
+      int channels, long batches, double rate, double epochs) {
+    TrainingOptions o = TrainingOptions.finetuning().build().resolved(channels, batches);
+    assertThat(o.learningRate()).isCloseTo(rate, within(1e-12));
+    assertThat(o.epochs()).isEqualTo(epochs);
+  }
+
+  @Test
+  void givenRateAndLength_stay() {
+    TrainingOptions given = TrainingOptions.finetuning().learningRate(1e-4).steps(7).build();
+    assertThat(given.resolved(128, 10)).isEqualTo(given);
+    assertThatThrownBy(() -> TrainingOptions.finetuning().build().totalSteps(10))
+        .isInstanceOf(IllegalStateException.class);
   }
 
   @Test
@@ -60,12 +85,13 @@ class TrainingOptionsTest {
     assertThat(from.toBuilder().build()).isEqualTo(from);
     TrainingOptions defaults = TrainingOptions.finetuning().build();
     for (var component : TrainingOptions.class.getRecordComponents()) {
-      if (!component.getName().equals("warmupRatio")) {
+      if (!Set.of("warmupRatio", "epochs").contains(component.getName())) {
         assertThat(component.getAccessor().invoke(from))
             .as(component.getName())
             .isNotEqualTo(component.getAccessor().invoke(defaults));
       }
     }
+    assertThat(from.toBuilder().epochs(2.5).build().epochs()).isEqualTo(2.5);
     assertThat(TrainingOptions.finetuning().warmupSteps(3).warmupRatio(0.5).build().warmup(10))
         .isEqualTo(5);
   }
@@ -74,7 +100,7 @@ class TrainingOptionsTest {
   @CsvSource({
     "batchSize, at least 1",
     "gradientAccumulation, at least 1",
-    "learningRate, above 0",
+    "learningRate, at least 0",
     "minLearningRate, 0 to learningRate",
     "beta1, '[0, 1)'",
     "beta2, '[0, 1)'",
@@ -83,7 +109,7 @@ class TrainingOptionsTest {
     "keepCheckpoints, at least 2",
     "weightDecay, at least 0",
     "resume, a runDirectory",
-    "steps and epochs, one of them above 0",
+    "epochs, at least 0",
     "dtype, fp32 or bf16",
   })
   void wrongValues_areNamedWithWhatWasExpected(String name, String expected) {
@@ -101,7 +127,7 @@ class TrainingOptionsTest {
               case "keepCheckpoints" -> b.keepCheckpoints(1);
               case "weightDecay" -> b.weightDecay(-1);
               case "resume" -> b.resume(true);
-              case "steps and epochs" -> b.epochs(0);
+              case "epochs" -> b.epochs(-1);
               case "dtype" -> b.dtype(DType.INT32);
               default -> throw new IllegalArgumentException(name);
             };
