@@ -96,6 +96,8 @@ final class FinetuneCommand extends RunCommand {
 
   @Mixin CorpusFlags text;
 
+  @Mixin TuningFlags tuning;
+
   @Override
   public Integer call() {
     if (onlyResumes()) {
@@ -119,7 +121,8 @@ final class FinetuneCommand extends RunCommand {
     try (Device device = compute.open()) {
       dtype = compute.dtype(device);
     }
-    TrainingOptions options = training.over(TrainingOptions.finetuning(), dtype).build();
+    TrainingOptions options =
+        tuning.over(training.over(TrainingOptions.finetuning(), dtype)).build();
     return task == Kind.LM ? language(options) : classification(options);
   }
 

@@ -292,7 +292,10 @@ public final class Bert extends Network {
 
     // ---- losses, and the gradient of the last hidden state
     boolean backward = r.spec.backward();
-    Tensor dh = backward ? r.activation("dh", r.rows, config.channels()) : null;
+    // Nothing is computed below the lowest parameter that trains.
+    int lowest = lowestTrained();
+    Tensor dh =
+        backward && lowest <= blocks.size() ? r.activation("dh", r.rows, config.channels()) : null;
     boolean started = false;
     if (transformWeight != null) {
       wordsLoss(r, h, dh);
@@ -306,10 +309,12 @@ public final class Bert extends Network {
     }
 
     // ---- backward, last to first
-    for (int l = blocks.size() - 1; l >= 0; l--) {
-      dh = backward(r, l, blocks.get(l), saved.get(l), dh);
+    for (int l = blocks.size() - 1; l >= 0 && lowest <= l + 1; l--) {
+      dh = backward(r, l, blocks.get(l), saved.get(l), dh, lowest <= l);
     }
-    embeddingsBackward(r, embedded, dh);
+    if (lowest == 0) {
+      embeddingsBackward(r, embedded, dh);
+    }
     return outputs;
   }
 
@@ -329,18 +334,17 @@ public final class Bert extends Network {
 
   private void embeddingsBackward(Recording r, Norm embedded, Tensor dh) {
     Tensor dsum = normBackward(r, embedded, dh, null).residual;
-    r.ops.embeddingBackward(
-        r.ids(), Recording.first(r.inputs.tokenOrder, r.rows), dsum, word.grad());
-    r.ops.embeddingBackward(
+    r.tableGradient(r.ids(), Recording.first(r.inputs.tokenOrder, r.rows), dsum, word);
+    r.tableGradient(
         Recording.first(r.inputs.positions, r.rows),
         Recording.first(r.inputs.positionOrder, r.rows),
         dsum,
-        position.grad());
-    r.ops.embeddingBackward(
+        position);
+    r.tableGradient(
         Recording.first(r.inputs.types, r.rows),
         Recording.first(r.inputs.typeOrder, r.rows),
         dsum,
-        type.grad());
+        type);
   }
 
   private Saved forward(Recording r, int layer, Block b, Tensor h) {
@@ -394,20 +398,20 @@ public final class Bert extends Network {
         norm.rstd,
         dresidual,
         dx,
-        norm.weight.grad(),
-        norm.bias.grad(),
-        addedBias == null ? null : addedBias.grad(),
+        norm.weight.gradIfTrained(),
+        norm.bias.gradIfTrained(),
+        addedBias == null ? null : addedBias.gradIfTrained(),
         norm.dropout);
     return new Gradient(dresidual, dx == null ? dresidual : dx);
   }
 
-  /** The gradient of the block's input. */
-  private Tensor backward(Recording r, int layer, Block b, Saved s, Tensor dh) {
+  /** The gradient of the block's input, or null if nothing below wants it. */
+  private Tensor backward(Recording r, int layer, Block b, Saved s, Tensor dh, boolean wantsInput) {
     Gradient g = normBackward(r, s.ln2, dh, b.outerBias);
     Tensor dgelu =
         r.linearBackward("output", s.gelu, g.sublayer, b.outerWeight, Layout.OUT_IN, null);
     r.ops.activationBackward(
-        activation(), s.inner, b.innerBias.compute(), dgelu, dgelu, b.innerBias.grad());
+        activation(), s.inner, b.innerBias.compute(), dgelu, dgelu, b.innerBias.gradIfTrained());
     // Without dropout both sides of the addition share one gradient, which the product above has
     // read.
     Tensor dnorm =
@@ -420,7 +424,11 @@ public final class Bert extends Network {
     Tensor dqkv = r.activation("dqkv", r.rows, 3L * config.channels());
     r.ops.attentionBackward(
         s.qkv, s.attnOut, s.lse, dattn, dqkv, r.cuSeqlens(), attentionShape(r, layer));
-    r.ops.columnSum(dqkv, b.qkvBias.grad());
+    r.biasGradient(dqkv, b.qkvBias);
+    if (!wantsInput) {
+      r.weightGradient("attention.self", s.in, dqkv, b.qkvWeight, Layout.OUT_IN);
+      return null;
+    }
     return r.linearBackward("attention.self", s.in, dqkv, b.qkvWeight, Layout.OUT_IN, a.residual);
   }
 
@@ -445,7 +453,10 @@ public final class Bert extends Network {
     return w;
   }
 
-  /** Only rows with a label go through the head; dh becomes their gradient, zero elsewhere. */
+  /**
+   * Only rows with a label go through the head; dh, unless it is null because nothing below trains,
+   * becomes their gradient, zero elsewhere.
+   */
   private void wordsLoss(Recording r, Tensor h, Tensor dh) {
     long count = r.spec.maskedRows();
     Tensor index = Recording.first(r.inputs.maskedRows, count);
@@ -465,7 +476,16 @@ public final class Bert extends Network {
     }
     Tensor dgelu = normBackward(r, w.norm, dnorm, null).residual;
     r.ops.activationBackward(
-        activation(), w.transform, transformBias.compute(), dgelu, dgelu, transformBias.grad());
+        activation(),
+        w.transform,
+        transformBias.compute(),
+        dgelu,
+        dgelu,
+        transformBias.gradIfTrained());
+    if (dh == null) {
+      r.weightGradient("transform", w.rows, dgelu, transformWeight, Layout.OUT_IN);
+      return;
+    }
     Tensor drows =
         r.linearBackward("transform", w.rows, dgelu, transformWeight, Layout.OUT_IN, null);
     r.ops.scatterRows(drows, index, dh, false);
@@ -513,7 +533,7 @@ public final class Bert extends Network {
     if (!r.spec.backward()) {
       return;
     }
-    r.ops.columnSum(p.logits, classesBias.grad());
+    r.biasGradient(p.logits, classesBias);
     Tensor dpooled =
         r.linearBackward("classes", p.dropped, p.logits, classesWeight, Layout.OUT_IN, null);
     int dropout = classifierDropout(r);
@@ -521,7 +541,16 @@ public final class Bert extends Network {
       r.ops.dropout(dpooled, dpooled, dropout, CLASSIFIER_DROPOUT);
     }
     r.ops.activationBackward(
-        Ops.Activation.TANH, p.before, poolerBias.compute(), dpooled, dpooled, poolerBias.grad());
+        Ops.Activation.TANH,
+        p.before,
+        poolerBias.compute(),
+        dpooled,
+        dpooled,
+        poolerBias.gradIfTrained());
+    if (dh == null) {
+      r.weightGradient("pooler", p.first, dpooled, poolerWeight, Layout.OUT_IN);
+      return;
+    }
     Tensor dfirst = r.linearBackward("pooler", p.first, dpooled, poolerWeight, Layout.OUT_IN, null);
     r.ops.scatterRows(dfirst, Recording.first(r.inputs.firstRows, batch), dh, accumulate);
   }

@@ -223,22 +223,29 @@ public final class Gpt2 extends Network {
     }
 
     // ---- backward, last to first
+    // Nothing is computed below the lowest parameter that trains.
+    int lowest = lowestTrained();
     Gradient g = normBackward(r, lnf, dout, null, blocks.get(blocks.size() - 1).mlpProjBias);
-    for (int l = blocks.size() - 1; l >= 0; l--) {
+    for (int l = blocks.size() - 1; l >= 0 && lowest <= l + 1; l--) {
       Block b = blocks.get(l);
       Saved s = saved.get(l);
       Gradient atAttention = mlpBackward(r, b, s, g);
-      Tensor dnorm = attentionBackward(r, l, b, s, atAttention);
+      boolean wantsNorm = lowest <= l || b.ln1Weight.trains() || b.ln1Bias.trains();
+      Tensor dnorm = attentionBackward(r, l, b, s, atAttention, wantsNorm);
+      if (!wantsNorm) {
+        return outputs;
+      }
       Parameter biasBefore = l > 0 ? blocks.get(l - 1).mlpProjBias : null;
       g = normBackward(r, ln1.get(l), dnorm, atAttention.residual, biasBefore);
     }
-    r.ops.embeddingBackward(
-        r.ids(), Recording.first(r.inputs.tokenOrder, r.rows), g.sublayer, wte.grad());
-    r.ops.embeddingBackward(
-        Recording.first(r.inputs.positions, r.rows),
-        Recording.first(r.inputs.positionOrder, r.rows),
-        g.sublayer,
-        wpe.grad());
+    if (lowest == 0) {
+      r.tableGradient(r.ids(), Recording.first(r.inputs.tokenOrder, r.rows), g.sublayer, wte);
+      r.tableGradient(
+          Recording.first(r.inputs.positions, r.rows),
+          Recording.first(r.inputs.positionOrder, r.rows),
+          g.sublayer,
+          wpe);
+    }
     return outputs;
   }
 
@@ -297,9 +304,9 @@ public final class Gpt2 extends Network {
         norm.rstd,
         dresidual,
         dx,
-        norm.weight.grad(),
-        norm.bias.grad(),
-        sublayerBias == null ? null : sublayerBias.grad(),
+        norm.weight.gradIfTrained(),
+        norm.bias.gradIfTrained(),
+        sublayerBias == null ? null : sublayerBias.gradIfTrained(),
         norm.dropout);
     return new Gradient(dresidual, dx == null ? dresidual : dx);
   }
@@ -307,19 +314,25 @@ public final class Gpt2 extends Network {
   private Gradient mlpBackward(Recording r, Block b, Saved s, Gradient g) {
     Tensor dgelu =
         r.linearBackward("mlp.c_proj", s.gelu, g.sublayer, b.mlpProjWeight, Layout.IN_OUT, null);
-    r.ops.activationBackward(activation(), s.fc, b.fcBias.compute(), dgelu, dgelu, b.fcBias.grad());
+    r.ops.activationBackward(
+        activation(), s.fc, b.fcBias.compute(), dgelu, dgelu, b.fcBias.gradIfTrained());
     Tensor dnorm = r.linearBackward("mlp.c_fc", s.ln2.out, dgelu, b.fcWeight, Layout.IN_OUT, null);
     return normBackward(r, s.ln2, dnorm, g.residual, b.projBias);
   }
 
-  /** The gradient of ln_1's output. */
-  private Tensor attentionBackward(Recording r, int layer, Block b, Saved s, Gradient g) {
+  /** The gradient of ln_1's output, or null if nothing wants it. */
+  private Tensor attentionBackward(
+      Recording r, int layer, Block b, Saved s, Gradient g, boolean wantsNorm) {
     Tensor dattn =
         r.linearBackward("attn.c_proj", s.attnOut, g.sublayer, b.projWeight, Layout.IN_OUT, null);
     Tensor dqkv = r.activation("dqkv", r.rows, 3L * config.channels());
     r.ops.attentionBackward(
         s.qkv, s.attnOut, s.lse, dattn, dqkv, r.cuSeqlens(), attentionShape(r, layer));
-    r.ops.columnSum(dqkv, b.attnBias.grad());
+    r.biasGradient(dqkv, b.attnBias);
+    if (!wantsNorm) {
+      r.weightGradient("attn.c_attn", s.attnIn, dqkv, b.attnWeight, Layout.IN_OUT);
+      return null;
+    }
     return r.linearBackward("attn.c_attn", s.attnIn, dqkv, b.attnWeight, Layout.IN_OUT, null);
   }
 

@@ -7,10 +7,15 @@ import dev.graft.io.Json;
 import dev.graft.io.ModelDirectory;
 import dev.graft.io.Safetensors;
 import dev.graft.model.Parameters.Loaded;
+import dev.graft.model.Parameters.Parameter;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.function.Predicate;
+import java.util.function.ToDoubleFunction;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -20,6 +25,8 @@ import org.slf4j.LoggerFactory;
  */
 public abstract class Network implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Network.class);
+  private static final Pattern BLOCK = Pattern.compile("\\.(?:layer|h)\\.(\\d+)\\.");
+  private static final Pattern EMBEDDINGS = Pattern.compile("embeddings\\.|\\.w[tp]e\\.");
 
   private final Device device;
   private final ModelConfig config;
@@ -214,6 +221,44 @@ public abstract class Network implements AutoCloseable {
 
   public Parameters parameters() {
     return parameters;
+  }
+
+  /**
+   * Where a parameter stands: 0 the embeddings, 1 the first block … {@code layers} the last, above
+   * them the heads and the final norm.
+   */
+  public int depth(Parameter parameter) {
+    String name = parameter.name();
+    Matcher block = BLOCK.matcher(name);
+    if (block.find()) {
+      return 1 + Integer.parseInt(block.group(1));
+    }
+    return EMBEDDINGS.matcher(name).find() ? 0 : config.layers() + 1;
+  }
+
+  /** Depth of the lowest parameter whose gradient is computed; above the heads if there is none. */
+  int lowestTrained() {
+    return parameters.all().stream()
+        .filter(Parameter::trains)
+        .mapToInt(this::depth)
+        .min()
+        .orElse(config.layers() + 2);
+  }
+
+  /**
+   * Says how fast each parameter trains, for the trainings that begin from now on. Gradients and
+   * moments are allocated for those alone that train, and the backward pass ends above the lowest
+   * of them.
+   *
+   * @param scale factor of the learning rate; 0 freezes
+   */
+  public void setRates(ToDoubleFunction<Parameter> scale) {
+    parameters.setRates(scale);
+  }
+
+  /** Leaves parameters out of the steps that are recorded from now on, though they may train. */
+  public void setResting(Predicate<Parameter> rests) {
+    parameters.setResting(rests);
   }
 
   /** Allocates gradients and the optimizer's moments. */

@@ -20,6 +20,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.function.Predicate;
+import java.util.function.ToDoubleFunction;
 
 /**
  * The tensors of a network: fp32 master weights, the copy the kernels read (bf16, or the weights
@@ -67,6 +69,8 @@ public final class Parameters implements AutoCloseable {
     private Tensor grad;
     private Tensor firstMoment;
     private Tensor secondMoment;
+    private float rateScale = 1;
+    private boolean resting;
 
     private Parameter(
         List<Part> parts, boolean matrix, Init init, double std, Tensor weight, Tensor compute) {
@@ -102,10 +106,33 @@ public final class Parameters implements AutoCloseable {
       return compute;
     }
 
+    /** Factor of the learning rate; 0: training leaves it as it is. */
+    public float rateScale() {
+      return rateScale;
+    }
+
+    /** Whether training changes it, now or later: then it has a gradient and moments. */
+    public boolean trainable() {
+      return rateScale > 0;
+    }
+
+    /** Whether a step that is recorded now computes its gradient. */
+    boolean trains() {
+      return trainable() && !resting;
+    }
+
+    /** Where its gradient goes, or null if none is computed. */
+    Tensor gradIfTrained() {
+      return trains() ? grad() : null;
+    }
+
     /** fp32; there while training. */
     public Tensor grad() {
       if (grad == null) {
-        throw new IllegalStateException(name() + " has no gradient: training is not enabled");
+        throw new IllegalStateException(
+            name()
+                + " has no gradient: "
+                + (trainable() ? "training is not enabled" : "it is frozen"));
       }
       return grad;
     }
@@ -195,12 +222,40 @@ public final class Parameters implements AutoCloseable {
     return all.stream().flatMap(p -> p.parts.stream()).mapToLong(Part::count).sum();
   }
 
-  /** Allocates gradients and moments, all zero. */
-  void enableTraining() {
+  /**
+   * Says how fast each parameter trains; frees gradients and moments that were there.
+   *
+   * @param scale factor of the learning rate; 0 freezes
+   */
+  void setRates(ToDoubleFunction<Parameter> scale) {
+    requireOwner();
+    disableTraining();
+    for (Parameter p : all) {
+      double value = scale.applyAsDouble(p);
+      if (!(value >= 0 && value < Float.MAX_VALUE)) {
+        throw new IllegalArgumentException(
+            p.name() + ": rate scale: expected at least 0, got " + value);
+      }
+      p.rateScale = (float) value;
+      p.resting = false;
+    }
+  }
+
+  /** Says which parameters rest for now: steps recorded from here on leave them out. */
+  void setResting(Predicate<Parameter> rests) {
+    all.forEach(p -> p.resting = rests.test(p));
+  }
+
+  private void requireOwner() {
     if (owner != null) {
       throw new IllegalStateException(
           "shared weights are read-only: train the network that owns them");
     }
+  }
+
+  /** Allocates gradients and moments of what is trained, all zero. */
+  void enableTraining() {
+    requireOwner();
     if (training != null) {
       return;
     }
@@ -209,9 +264,15 @@ public final class Parameters implements AutoCloseable {
         training.zeros(
             "gradients",
             DType.FLOAT32,
-            all.stream().mapToLong(p -> gradientRoom(p.weight.count())).sum());
+            all.stream()
+                .filter(Parameter::trainable)
+                .mapToLong(p -> gradientRoom(p.weight.count()))
+                .sum());
     long at = gradientBlock.address();
     for (Parameter p : all) {
+      if (!p.trainable()) {
+        continue;
+      }
       p.grad = new Tensor(p.name() + " gradient", DType.FLOAT32, p.weight.shape());
       p.grad.place(training, at);
       at += gradientRoom(p.weight.count()) * DType.FLOAT32.bytes();
@@ -244,6 +305,15 @@ public final class Parameters implements AutoCloseable {
       throw new IllegalStateException("there are no gradients: training is not enabled");
     }
     return gradientBlock;
+  }
+
+  /** Elements of the published tensors that training changes. */
+  public long trainableCount() {
+    return all.stream()
+        .filter(Parameter::trainable)
+        .flatMap(p -> p.parts.stream())
+        .mapToLong(Part::count)
+        .sum();
   }
 
   /** Fresh weights, a function of the seed alone. */
@@ -403,10 +473,13 @@ public final class Parameters implements AutoCloseable {
     return fileKeys.getOrDefault(name, name);
   }
 
-  /** The published gradients by name, in order. */
+  /** The published gradients by name, in order; those of frozen parameters are left out. */
   public Map<String, float[]> gradients() {
     Map<String, float[]> gradients = new LinkedHashMap<>();
     for (Parameter p : all) {
+      if (!p.trainable()) {
+        continue;
+      }
       for (Part part : p.parts) {
         gradients.put(part.name(), p.grad().floats(part.offset(), Math.toIntExact(part.count())));
       }

@@ -78,15 +78,37 @@ final class Recording {
     return y;
   }
 
-  /** dW += xᵀ · dy; and dx = dy · Wᵀ, added to {@code addTo} if that is given. */
-  Tensor linearBackward(
-      String name, Tensor x, Tensor dy, Parameter weight, Layout layout, Tensor addTo) {
-    boolean outIn = layout == Layout.OUT_IN;
-    if (outIn) {
+  /** dW += xᵀ · dy, unless the weight is frozen. */
+  void weightGradient(String name, Tensor x, Tensor dy, Parameter weight, Layout layout) {
+    if (!weight.trains()) {
+      return;
+    }
+    if (layout == Layout.OUT_IN) {
       ops.gemm(name + " dW", dy, true, x, false, weight.grad(), true, null);
     } else {
       ops.gemm(name + " dW", x, true, dy, false, weight.grad(), true, null);
     }
+  }
+
+  /** db += column sums of dy, unless the bias is frozen. */
+  void biasGradient(Tensor dy, Parameter bias) {
+    if (bias.trains()) {
+      ops.columnSum(dy, bias.grad());
+    }
+  }
+
+  /** Adds the gradient of a lookup to its table's, unless the table is frozen. */
+  void tableGradient(Tensor ids, Tensor order, Tensor dout, Parameter table) {
+    if (table.trains()) {
+      ops.embeddingBackward(ids, order, dout, table.grad());
+    }
+  }
+
+  /** dW += xᵀ · dy; and dx = dy · Wᵀ, added to {@code addTo} if that is given. */
+  Tensor linearBackward(
+      String name, Tensor x, Tensor dy, Parameter weight, Layout layout, Tensor addTo) {
+    boolean outIn = layout == Layout.OUT_IN;
+    weightGradient(name, x, dy, weight, layout);
     Tensor dx = addTo == null ? activation(name + " dx", x.size(0), x.size(1)) : addTo;
     ops.gemm(name + " dx", dy, false, weight.compute(), !outIn, dx, addTo != null, null);
     return dx;
@@ -132,9 +154,9 @@ final class Recording {
             dx.view(first * channels, count, channels),
             false,
             null);
-        ops.gemm("head dW", logits, true, part, false, table.grad(), true, null);
+        weightGradient("head", part, logits, table, Layout.OUT_IN);
         if (bias != null) {
-          ops.columnSum(logits, bias.grad());
+          biasGradient(logits, bias);
         }
       }
     }

@@ -125,9 +125,18 @@ final class Steps implements AutoCloseable {
     return new Step(program, outputs);
   }
 
+  /** Forgets what was recorded; buckets are recorded anew when they come. */
+  void forget() {
+    steps.forEach(step -> step.program.close());
+    steps.clear();
+    keys = new long[0];
+    last = null;
+    lastKey = -1;
+  }
+
   @Override
   public void close() {
-    steps.forEach(step -> step.program.close());
+    forget();
     arena.close();
     inputs.close();
   }

@@ -23,10 +23,12 @@ import java.util.List;
  */
 public final class TrainStep implements AutoCloseable {
   private final Device device;
+  private final Network network;
+  private final OptimizerOptions options;
   private final Steps steps;
-  private final ParameterSet parameters;
   private final ActivationArena noActivations;
-  private final Program update;
+  private ParameterSet parameters;
+  private Program update;
 
   /** Enables training on the network if it is not yet. */
   public TrainStep(Network network, Limits limits, OptimizerOptions options) {
@@ -38,8 +40,20 @@ public final class TrainStep implements AutoCloseable {
     network.enableTraining();
     this.device = network.device();
     this.steps = new Steps(network, limits, "training", true, true, dropout, false, false);
+    this.network = network;
+    this.options = options;
+    this.noActivations = new ActivationArena(device, "optimizer");
+    recordUpdate();
+    // Adam's t is the device's: a new run counts from 0, a resumed one restores its own.
+    device.restore(0, 0);
+  }
+
+  private void recordUpdate() {
     List<ParameterSet.Entry> entries = new ArrayList<>();
     for (Parameter p : network.parameters().all()) {
+      if (!p.trains()) {
+        continue;
+      }
       boolean decays = options.decay() == Decay.ALL || p.matrix();
       entries.add(
           new ParameterSet.Entry(
@@ -49,17 +63,22 @@ public final class TrainStep implements AutoCloseable {
               p.firstMoment(),
               p.secondMoment(),
               decays ? options.weightDecay() : 0,
-              1));
+              p.rateScale()));
     }
-    this.parameters = new ParameterSet(device, entries);
-    this.noActivations = new ActivationArena(device, "optimizer");
-    this.update = new Program("optimizer", noActivations);
+    parameters = new ParameterSet(device, entries);
+    update = new Program("optimizer", noActivations);
     Ops ops = new Ops(update);
     ops.gradNorm(parameters, options.clip());
     ops.adamw(parameters, options.beta1(), options.beta2(), options.eps());
     update.seal();
-    // Adam's t is the device's: a new run counts from 0, a resumed one restores its own.
-    device.restore(0, 0);
+  }
+
+  /** Records anew: other parameters rest than before, see {@link Network#setResting}. */
+  public void recordAnew() {
+    steps.forget();
+    update.close();
+    parameters.close();
+    recordUpdate();
   }
 
   /**

@@ -36,6 +36,8 @@ public final class OptionsJson {
         to.put(component.getName(), number);
       } else if (value instanceof Number number) {
         to.put(component.getName(), number.longValue());
+      } else if (value instanceof Tuning tuning) {
+        to.set(component.getName(), tuning.toJson());
       } else if (value instanceof Schedule schedule) {
         to.put(component.getName(), schedule.name().toLowerCase(Locale.ROOT));
       }
@@ -87,6 +89,8 @@ public final class OptionsJson {
       return json.asLong();
     } else if (type == int.class && json.canConvertToInt() && json.isIntegralNumber()) {
       return json.asInt();
+    } else if (type == Tuning.class) {
+      return Tuning.fromJson(file, json);
     } else if (type == DType.class || type == Schedule.class) {
       for (Object constant : type.getEnumConstants()) {
         String spelled =

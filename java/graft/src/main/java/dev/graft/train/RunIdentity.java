@@ -53,6 +53,7 @@ final class RunIdentity {
     v.put("option eps", Double.toString(options.eps()));
     v.put("option clip", Double.toString(options.clip()));
     v.put("option seed", Long.toString(options.seed()));
+    v.put("option tuning", Json.line(options.tuning().toJson()));
     v.put("option dtype", network.dtype().label());
     v.put("model task", network.task().name());
     v.put("model config", Json.line(network.config().toJson(network.task())));

@@ -34,12 +34,14 @@ final class TensorFile {
     return tensors;
   }
 
-  /** Moments of every parameter. */
+  /** Moments of every parameter that trains. */
   static Map<String, Tensor> moments(Network network) {
     Map<String, Tensor> tensors = new LinkedHashMap<>();
     for (Parameter p : network.parameters().all()) {
-      tensors.put("m." + p.name(), p.firstMoment());
-      tensors.put("v." + p.name(), p.secondMoment());
+      if (p.trainable()) {
+        tensors.put("m." + p.name(), p.firstMoment());
+        tensors.put("v." + p.name(), p.secondMoment());
+      }
     }
     return tensors;
   }
@@ -48,6 +50,9 @@ final class TensorFile {
   static void clearTraining(Network network) {
     float[] zeros = new float[CHUNK];
     for (Parameter p : network.parameters().all()) {
+      if (!p.trainable()) {
+        continue;
+      }
       for (Tensor tensor : new Tensor[] {p.firstMoment(), p.secondMoment(), p.grad()}) {
         for (long first = 0; first < tensor.count(); first += CHUNK) {
           long left = tensor.count() - first;

@@ -79,6 +79,12 @@ public final class Trainer {
   @Derived("clock of this process, for rates")
   private final RunClock clock = new RunClock();
 
+  @Derived("of options and network")
+  private LayerPlan plan;
+
+  @Derived("of the plan and progress.step: depth of the lowest layer that trains")
+  private int lowest;
+
   @Derived("outcome of the last evaluation, recomputed if it is asked for after a resume")
   private Map<String, Double> evaluation = Map.of();
 
@@ -156,6 +162,8 @@ public final class Trainer {
         exchange.requireSame(
             RunIdentity.of(network, data, tokenizer, options, totalSteps).values());
       }
+      long stepsPerEpoch = -Math.floorDiv(-data.batchesPerEpoch(), options.batchesPerStep());
+      plan = new LayerPlan(network, options.tuning(), Math.max(1, stepsPerEpoch));
       network.enableTraining();
       try (TrainStep trainStep = new TrainStep(network, limits, optimizer)) {
         step = trainStep;
@@ -163,6 +171,11 @@ public final class Trainer {
         progress = files.resume();
         beginAsRank0();
         device.restore(progress.adamSteps, progress.skippedSteps);
+        lowest = plan.lowest(Math.max(0, progress.step - 1));
+        if (lowest > 0) {
+          plan.rest(lowest);
+          step.recordAnew();
+        }
         clock.start(progress);
         return loop(files);
       } finally {
@@ -184,7 +197,7 @@ public final class Trainer {
     for (Parameter p : network.parameters().all()) {
       exchange.broadcast(p.weight());
       // Before the first step they are zero everywhere.
-      if (progress.step > 0) {
+      if (progress.step > 0 && p.trainable()) {
         exchange.broadcast(p.firstMoment());
         exchange.broadcast(p.secondMoment());
       }
@@ -194,6 +207,7 @@ public final class Trainer {
 
   private TrainingResult loop(RunFiles files) {
     while (progress.step < totalSteps && fillBatches()) {
+      unfreeze();
       optimizerStep();
       boolean last = progress.step == totalSteps;
       boolean report = last || progress.step % options.logEvery() == 0;
@@ -218,6 +232,24 @@ public final class Trainer {
 
   private static boolean due(long every, long step) {
     return every > 0 && step % every == 0;
+  }
+
+  /**
+   * Lets the next layer train when its time has come. As in ULMFiT's own code the optimizer begins
+   * afresh: with Adam's t of the others, empty moments would make steps several times too long.
+   */
+  private void unfreeze() {
+    int next = plan.lowest(progress.step);
+    if (next == lowest) {
+      return;
+    }
+    lowest = next;
+    readBack();
+    plan.rest(lowest);
+    step.recordAnew();
+    TensorFile.clearTraining(network);
+    progress.adamSteps = 0;
+    device.restore(0, progress.skippedSteps);
   }
 
   /** Number of the i-th batch this process takes in the next step. */

@@ -2,6 +2,7 @@ package dev.graft.train;
 
 import dev.graft.runtime.DType;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Objects;
 
 /**
@@ -26,6 +27,7 @@ import java.util.Objects;
  * @param saveEvery steps between checkpoints; 0: at the end alone
  * @param keepCheckpoints checkpoints kept, at least 2
  * @param maxSkippedInARow steps with a non-finite gradient in a row that end the run
+ * @param tuning what of the network trains, and how fast
  * @param runDirectory where checkpoints, metrics and the model go; null: nothing is written
  * @param resume go on from the newest complete checkpoint of the run directory
  * @param exchange joins the gradients of several processes; {@code gradientAccumulation} and sizes
@@ -55,6 +57,7 @@ public record TrainingOptions(
     long saveEvery,
     int keepCheckpoints,
     int maxSkippedInARow,
+    Tuning tuning,
     Path runDirectory,
     boolean resume,
     TrainingListener listener,
@@ -68,6 +71,7 @@ public record TrainingOptions(
   public TrainingOptions {
     Objects.requireNonNull(schedule, "schedule");
     Objects.requireNonNull(dtype, "dtype");
+    Objects.requireNonNull(tuning, "tuning");
     Objects.requireNonNull(listener, "listener");
     Objects.requireNonNull(cancellation, "cancellation");
     Objects.requireNonNull(exchange, "exchange");
@@ -165,6 +169,7 @@ public record TrainingOptions(
     b.saveEvery = saveEvery;
     b.keepCheckpoints = keepCheckpoints;
     b.maxSkippedInARow = maxSkippedInARow;
+    b.tuning = tuning;
     b.runDirectory = runDirectory;
     b.resume = resume;
     b.listener = listener;
@@ -250,6 +255,7 @@ public record TrainingOptions(
     private long saveEvery;
     private int keepCheckpoints = 2;
     private int maxSkippedInARow = 20;
+    private Tuning tuning = Tuning.NONE;
     private Path runDirectory;
     private boolean resume;
     private TrainingListener listener = TrainingListener.NONE;
@@ -380,6 +386,29 @@ public record TrainingOptions(
       return this;
     }
 
+    public Builder tuning(Tuning value) {
+      tuning = value;
+      return this;
+    }
+
+    /** Each layer learns slower than the one above it; see {@link Tuning#layerDecay}. */
+    public Builder layerDecay(double value) {
+      tuning = tuning.withLayerDecay(value);
+      return this;
+    }
+
+    /** What keeps its weights, such as {@code freeze("embeddings")}; see {@link Tuning#freeze}. */
+    public Builder freeze(String... value) {
+      tuning = tuning.withFreeze(List.of(value));
+      return this;
+    }
+
+    /** Gradual unfreezing from the top; see {@link Tuning#unfreezeEvery}. */
+    public Builder unfreezeEvery(long value) {
+      tuning = tuning.withUnfreezeEvery(value);
+      return this;
+    }
+
     public Builder runDirectory(Path value) {
       runDirectory = value;
       return this;
@@ -435,6 +464,7 @@ public record TrainingOptions(
           saveEvery,
           keepCheckpoints,
           maxSkippedInARow,
+          tuning,
           runDirectory,
           resume,
           listener,

@@ -76,6 +76,9 @@ class TrainingOptionsTest {
             .saveEvery(19)
             .keepCheckpoints(20)
             .maxSkippedInARow(21)
+            .layerDecay(0.9)
+            .freeze("embeddings")
+            .unfreezeEvery(22)
             .runDirectory(Path.of("run"))
             .resume(true)
             .listener(new TrainingListener() {})
@@ -108,6 +111,8 @@ class TrainingOptionsTest {
     "clip, at least 0",
     "keepCheckpoints, at least 2",
     "weightDecay, at least 0",
+    "layerDecay, 'above 0, at most 1'",
+    "unfreezeEvery, at least 0",
     "resume, a runDirectory",
     "epochs, at least 0",
     "dtype, fp32 or bf16",
@@ -126,6 +131,8 @@ class TrainingOptionsTest {
               case "clip" -> b.clip(Double.POSITIVE_INFINITY);
               case "keepCheckpoints" -> b.keepCheckpoints(1);
               case "weightDecay" -> b.weightDecay(-1);
+              case "layerDecay" -> b.layerDecay(0);
+              case "unfreezeEvery" -> b.unfreezeEvery(-2);
               case "resume" -> b.resume(true);
               case "epochs" -> b.epochs(-1);
               case "dtype" -> b.dtype(DType.INT32);
