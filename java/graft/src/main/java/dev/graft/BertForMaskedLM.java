@@ -10,8 +10,8 @@ import java.nio.file.Path;
 import java.util.List;
 
 /**
- * BERT with its masked-word head: fills masks, and learns from plain text by masking 15 % of it
- * (Devlin et al., arXiv:1810.04805, section 3.1, task 1).
+ * BERT, RoBERTa or DistilBERT with its masked-word head: fills masks, and learns from plain text by
+ * masking 15 % of it (Devlin et al., arXiv:1810.04805, section 3.1, task 1).
  */
 public final class BertForMaskedLM extends LanguageModel {
   private final MaskedWords words;
@@ -38,7 +38,7 @@ public final class BertForMaskedLM extends LanguageModel {
         Parts.read(
             options,
             path,
-            "bert",
+            ENCODERS,
             device ->
                 Network.load(device, path, Task.MASKED_LM, options.dtype(), null, options.seed())));
   }

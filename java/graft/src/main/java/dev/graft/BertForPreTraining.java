@@ -39,7 +39,7 @@ public final class BertForPreTraining extends LanguageModel {
         Parts.read(
             options,
             path,
-            "bert",
+            List.of("bert"),
             device ->
                 Network.load(
                     device, path, Task.PRETRAINING, options.dtype(), null, options.seed())));

@@ -26,7 +26,7 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * BERT that sorts texts, or pairs of texts, into classes.
+ * BERT, RoBERTa or DistilBERT that sorts texts, or pairs of texts, into classes.
  *
  * <pre>
  *   try (var model = BertForSequenceClassification.fromPretrained("my-bert")) {
@@ -96,7 +96,7 @@ public final class BertForSequenceClassification extends PreTrainedModel {
         Parts.read(
             options,
             path,
-            "bert",
+            ENCODERS,
             device -> Network.load(device, path, task, options.dtype(), null, options.seed())));
   }
 

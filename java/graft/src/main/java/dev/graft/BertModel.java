@@ -9,7 +9,7 @@ import dev.graft.text.Tokenizer;
 import java.nio.file.Path;
 import java.util.List;
 
-/** BERT without a head: texts as vectors. */
+/** BERT, RoBERTa or DistilBERT without a head: texts as vectors. */
 public final class BertModel extends PreTrainedModel {
   private final Worker<TextEmbedder> worker;
 
@@ -40,7 +40,7 @@ public final class BertModel extends PreTrainedModel {
         Parts.read(
             options,
             path,
-            "bert",
+            ENCODERS,
             device ->
                 Network.load(device, path, Task.BASE, options.dtype(), null, options.seed())));
   }

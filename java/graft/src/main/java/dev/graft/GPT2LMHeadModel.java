@@ -51,7 +51,7 @@ public final class GPT2LMHeadModel extends LanguageModel {
         Parts.read(
             options,
             path,
-            "gpt2",
+            List.of("gpt2"),
             device ->
                 Network.load(device, path, Task.CAUSAL_LM, options.dtype(), null, options.seed())));
   }

@@ -3,6 +3,7 @@ package dev.graft;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.io.ModelDirectory;
+import dev.graft.model.EncoderFamily;
 import dev.graft.model.ModelConfig;
 import dev.graft.model.Network;
 import dev.graft.model.Task;
@@ -10,6 +11,7 @@ import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
 import dev.graft.text.Tokenizer;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
@@ -30,6 +32,10 @@ public abstract sealed class PreTrainedModel implements AutoCloseable
   private final Set<Worker<?>> workers = ConcurrentHashMap.newKeySet();
   private volatile Network network;
 
+  /** {@code model_type} of the encoders. */
+  static final List<String> ENCODERS =
+      Arrays.stream(EncoderFamily.values()).map(EncoderFamily::modelType).toList();
+
   /** What a constructor gets: each of it made, or none. */
   record Parts(
       ModelOptions options,
@@ -41,15 +47,20 @@ public abstract sealed class PreTrainedModel implements AutoCloseable
     /**
      * Reads a model directory.
      *
-     * @param family the {@code model_type} it must have
+     * @param families of {@code model_type} it may have
      * @param load makes the network
      */
-    static Parts read(ModelOptions options, Path directory, String family, Loading load) {
+    static Parts read(ModelOptions options, Path directory, List<String> families, Loading load) {
       Path file = directory.resolve(ModelDirectory.CONFIG);
       String found = ModelConfig.fromJson(file, Json.readObject(file)).modelType();
-      if (!found.equals(family)) {
+      if (!families.contains(found)) {
         throw InvalidInputException.of(
-            file, "model_type: expected " + family + ", this is a " + found + " model");
+            file,
+            "model_type: expected "
+                + String.join(" or ", families)
+                + ", this is a "
+                + found
+                + " model");
       }
       Tokenizer tokenizer = Tokenizer.fromPretrained(directory);
       return make(options, tokenizer, true, load);

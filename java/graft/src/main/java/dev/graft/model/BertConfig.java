@@ -1,14 +1,22 @@
 package dev.graft.model;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.IntStream;
 
-/** BERT's config.json; the fields carry its names in Java's spelling. */
+/**
+ * config.json of BERT, RoBERTa and DistilBERT; the fields carry BERT's names in Java's spelling.
+ *
+ * @param maxPositions longest text in tokens; RoBERTa's position table has {@link #positionOffset}
+ *     rows more
+ * @param typeVocabSize segments; 0 if tokens are not told apart by them
+ * @param pooler whether the base model has one
+ * @param tiedHead whether the masked-word head projects by the word embeddings
+ */
 public record BertConfig(
+    EncoderFamily family,
     int vocabSize,
     int maxPositions,
     int channels,
@@ -23,18 +31,22 @@ public record BertConfig(
     double classifierDropout,
     double initializerRange,
     int padTokenId,
+    boolean pooler,
+    boolean tiedHead,
     List<String> labels)
     implements ModelConfig {
+  private static final double DISTILBERT_EPS = 1e-12;
 
   public BertConfig {
     labels = List.copyOf(labels);
   }
 
-  /** The published defaults for a shape: GELU in its erf form, dropout 0.1, two segments. */
+  /** A BERT of the published defaults: GELU in its erf form, dropout 0.1, two segments. */
   public static BertConfig of(
       int vocabSize, int maxPositions, int channels, int layers, int heads, int intermediate) {
     new Fields(Path.of("bert config"), Json.object()).heads(channels, heads);
     return new BertConfig(
+        EncoderFamily.BERT,
         vocabSize,
         maxPositions,
         channels,
@@ -49,26 +61,43 @@ public record BertConfig(
         0.1,
         0.02,
         0,
+        true,
+        true,
         List.of());
   }
 
-  static BertConfig fromJson(Path file, ObjectNode json) {
+  /** Rows of the position table before the one of a text's first token. */
+  int positionOffset() {
+    return family == EncoderFamily.ROBERTA ? padTokenId + 1 : 0;
+  }
+
+  static BertConfig fromJson(Path file, ObjectNode json, EncoderFamily family) {
     Fields f = new Fields(file, json);
     f.refuse("is_decoder", false);
     f.refuse("add_cross_attention", false);
-    f.refuse("tie_word_embeddings", true);
+    return family == EncoderFamily.DISTILBERT ? distilBert(json, f) : bert(f, json, family);
+  }
+
+  private static BertConfig bert(Fields f, ObjectNode json, EncoderFamily family) {
     String positions = json.path("position_embedding_type").asText("absolute");
     if (!positions.equals("absolute")) {
-      throw InvalidInputException.of(
-          file, "position_embedding_type: '" + positions + "' is not supported");
+      throw f.error("position_embedding_type: '" + positions + "' is not supported");
     }
     int channels = f.positive("hidden_size");
     int heads = f.positive("num_attention_heads");
     f.heads(channels, heads);
     double hidden = f.probability("hidden_dropout_prob", 0.1);
+    boolean roberta = family == EncoderFamily.ROBERTA;
+    int pad = json.path("pad_token_id").asInt(roberta ? 1 : 0);
+    int rows = f.positive("max_position_embeddings");
+    if (roberta && (pad < 0 || pad >= rows - 1)) {
+      throw f.error(
+          "pad_token_id: " + pad + " leaves no position of " + rows + " (max_position_embeddings)");
+    }
     return new BertConfig(
+        family,
         f.positive("vocab_size"),
-        f.positive("max_position_embeddings"),
+        roberta ? rows - pad - 1 : rows,
         channels,
         f.positive("num_hidden_layers"),
         heads,
@@ -80,15 +109,45 @@ public record BertConfig(
         f.probability("attention_probs_dropout_prob", 0.1),
         f.probability("classifier_dropout", hidden),
         f.number("initializer_range", 0.02),
+        pad,
+        true,
+        f.flag("tie_word_embeddings", true),
+        labels(f, json, family));
+  }
+
+  private static BertConfig distilBert(ObjectNode json, Fields f) {
+    int channels = f.positive("dim");
+    int heads = f.positive("n_heads");
+    f.heads(channels, heads);
+    return new BertConfig(
+        EncoderFamily.DISTILBERT,
+        f.positive("vocab_size"),
+        f.positive("max_position_embeddings"),
+        channels,
+        f.positive("n_layers"),
+        heads,
+        f.positive("hidden_dim"),
+        0,
+        f.activation("activation", "gelu"),
+        DISTILBERT_EPS,
+        f.probability("dropout", 0.1),
+        f.probability("attention_dropout", 0.1),
+        f.probability("seq_classif_dropout", 0.2),
+        f.number("initializer_range", 0.02),
         json.path("pad_token_id").asInt(0),
-        labels(f, json));
+        false,
+        f.flag("tie_word_embeddings", true),
+        labels(f, json, EncoderFamily.DISTILBERT));
   }
 
   /** A published classifier of the two default classes, LABEL_0 and LABEL_1, does not name them. */
-  private static List<String> labels(Fields fields, ObjectNode json) {
+  private static List<String> labels(Fields fields, ObjectNode json, EncoderFamily family) {
     List<String> named = fields.labels();
     boolean classifier =
-        json.path("architectures").path(0).asText("").equals("BertForSequenceClassification");
+        json.path("architectures")
+            .path(0)
+            .asText("")
+            .equals(family.architecture(Task.SEQUENCE_CLASSIFICATION));
     if (!named.isEmpty() || !classifier) {
       return named;
     }
@@ -99,53 +158,48 @@ public record BertConfig(
 
   @Override
   public String modelType() {
-    return "bert";
+    return family.modelType();
   }
 
   @Override
   public BertConfig withLabels(List<String> newLabels) {
-    return new BertConfig(
-        vocabSize,
-        maxPositions,
-        channels,
-        layers,
-        heads,
-        intermediateChannels,
-        typeVocabSize,
-        activation,
-        layerNormEps,
-        hiddenDropout,
-        attentionDropout,
-        classifierDropout,
-        initializerRange,
-        padTokenId,
-        newLabels);
+    return with(
+        vocabSize, hiddenDropout, attentionDropout, classifierDropout, pooler, tiedHead, newLabels);
   }
 
   @Override
   public BertConfig withVocabSize(int size) {
-    return new BertConfig(
-        size,
-        maxPositions,
-        channels,
-        layers,
-        heads,
-        intermediateChannels,
-        typeVocabSize,
-        activation,
-        layerNormEps,
-        hiddenDropout,
-        attentionDropout,
-        classifierDropout,
-        initializerRange,
-        padTokenId,
-        labels);
+    return with(size, hiddenDropout, attentionDropout, classifierDropout, pooler, tiedHead, labels);
   }
 
   @Override
   public BertConfig withDropout(double hidden, double attention, double classifier) {
+    return with(vocabSize, hidden, attention, classifier, pooler, tiedHead, labels);
+  }
+
+  /** The same shape, its base model with or without a pooler. */
+  public BertConfig withPooler(boolean there) {
+    return with(
+        vocabSize, hiddenDropout, attentionDropout, classifierDropout, there, tiedHead, labels);
+  }
+
+  /** The same shape, its masked-word head tied to the word embeddings or not. */
+  public BertConfig withTiedHead(boolean tied) {
+    return with(
+        vocabSize, hiddenDropout, attentionDropout, classifierDropout, pooler, tied, labels);
+  }
+
+  private BertConfig with(
+      int vocabulary,
+      double hidden,
+      double attention,
+      double classifier,
+      boolean hasPooler,
+      boolean tied,
+      List<String> names) {
     return new BertConfig(
-        vocabSize,
+        family,
+        vocabulary,
         maxPositions,
         channels,
         layers,
@@ -159,37 +213,43 @@ public record BertConfig(
         classifier,
         initializerRange,
         padTokenId,
-        labels);
+        hasPooler,
+        tied,
+        names);
   }
 
   @Override
   public ObjectNode toJson(Task task) {
     ObjectNode json = Json.object();
-    json.putArray("architectures")
-        .add(
-            switch (task) {
-              case MASKED_LM -> "BertForMaskedLM";
-              case PRETRAINING -> "BertForPreTraining";
-              case SEQUENCE_CLASSIFICATION -> "BertForSequenceClassification";
-              default -> "BertModel";
-            });
-    json.put("model_type", "bert")
-        .put("vocab_size", vocabSize)
-        .put("max_position_embeddings", maxPositions)
-        .put("hidden_size", channels)
-        .put("num_hidden_layers", layers)
-        .put("num_attention_heads", heads)
-        .put("intermediate_size", intermediateChannels)
-        .put("type_vocab_size", typeVocabSize)
-        .put("hidden_act", activation)
-        .put("layer_norm_eps", layerNormEps)
-        .put("hidden_dropout_prob", hiddenDropout)
-        .put("attention_probs_dropout_prob", attentionDropout)
-        .put("classifier_dropout", classifierDropout)
-        .put("initializer_range", initializerRange)
-        .put("position_embedding_type", "absolute")
+    json.putArray("architectures").add(family.architecture(task));
+    json.put("model_type", family.modelType()).put("vocab_size", vocabSize);
+    json.put("max_position_embeddings", maxPositions + positionOffset());
+    if (family == EncoderFamily.DISTILBERT) {
+      json.put("dim", channels)
+          .put("n_layers", layers)
+          .put("n_heads", heads)
+          .put("hidden_dim", intermediateChannels)
+          .put("activation", activation)
+          .put("dropout", hiddenDropout)
+          .put("attention_dropout", attentionDropout)
+          .put("seq_classif_dropout", classifierDropout)
+          .put("sinusoidal_pos_embds", false);
+    } else {
+      json.put("hidden_size", channels)
+          .put("num_hidden_layers", layers)
+          .put("num_attention_heads", heads)
+          .put("intermediate_size", intermediateChannels)
+          .put("type_vocab_size", typeVocabSize)
+          .put("hidden_act", activation)
+          .put("layer_norm_eps", layerNormEps)
+          .put("hidden_dropout_prob", hiddenDropout)
+          .put("attention_probs_dropout_prob", attentionDropout)
+          .put("classifier_dropout", classifierDropout)
+          .put("position_embedding_type", "absolute");
+    }
+    json.put("initializer_range", initializerRange)
         .put("pad_token_id", padTokenId)
-        .put("tie_word_embeddings", true);
+        .put("tie_word_embeddings", tiedHead);
     ModelConfig.putLabels(json, labels);
     return json;
   }

@@ -134,6 +134,28 @@ public record Gpt2Config(
         eosTokenId);
   }
 
+  /** The same shape, its head tied to the token embeddings or not. */
+  Gpt2Config withTiedHead(boolean tied) {
+    return tied == tiedHead
+        ? this
+        : new Gpt2Config(
+            vocabSize,
+            maxPositions,
+            channels,
+            layers,
+            heads,
+            innerChannels,
+            activation,
+            layerNormEps,
+            residDropout,
+            embdDropout,
+            attnDropout,
+            initializerRange,
+            tied,
+            bosTokenId,
+            eosTokenId);
+  }
+
   /** With the ids of the tokens that begin and end a text; −1 for none. */
   public Gpt2Config withSpecialTokens(int bos, int eos) {
     return new Gpt2Config(

@@ -5,6 +5,7 @@ import dev.graft.runtime.Arena;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
 import dev.graft.runtime.Tensor;
+import java.util.stream.IntStream;
 
 /** A batch on the device: the int32 tensors every recorded step reads. */
 final class Inputs implements AutoCloseable {
@@ -23,6 +24,11 @@ final class Inputs implements AutoCloseable {
   final Tensor positionOrder;
   final Tensor typeOrder;
 
+  /** Ids of a table of one row, and the order of its rows: never written again. */
+  final Tensor zeros;
+
+  final Tensor rows;
+
   Inputs(Device device, Limits limits) {
     this.limits = limits;
     arena = new Arena(device, "inputs");
@@ -40,6 +46,9 @@ final class Inputs implements AutoCloseable {
     tokenOrder = ints("token_order", tokens);
     positionOrder = ints("position_order", tokens);
     typeOrder = ints("type_order", tokens);
+    zeros = ints("zeros", tokens);
+    rows = ints("rows", tokens);
+    rows.put(IntStream.range(0, limits.maxTokens()).toArray(), limits.maxTokens());
   }
 
   private Tensor ints(String name, long size) {

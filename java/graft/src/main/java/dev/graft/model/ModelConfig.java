@@ -7,12 +7,13 @@ import dev.graft.program.Ops;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
 /** A network's shape, read from and written to the published {@code config.json}. */
 public sealed interface ModelConfig permits Gpt2Config, BertConfig {
-  /** {@code "gpt2"} or {@code "bert"}. */
+  /** {@code "gpt2"}, {@code "bert"}, {@code "roberta"} or {@code "distilbert"}. */
   String modelType();
 
   int vocabSize();
@@ -24,6 +25,7 @@ public sealed interface ModelConfig permits Gpt2Config, BertConfig {
 
   int heads();
 
+  /** Longest text in tokens. */
   int maxPositions();
 
   /** Names of the classes, by id; empty if the model has none. */
@@ -47,31 +49,50 @@ public sealed interface ModelConfig permits Gpt2Config, BertConfig {
   /** Reads a config.json; {@code file} is named in messages. */
   static ModelConfig fromJson(Path file, ObjectNode json) {
     String type = json.path("model_type").asText("");
-    return switch (type) {
-      case "gpt2" -> Gpt2Config.fromJson(file, json);
-      case "bert" -> BertConfig.fromJson(file, json);
-      case "" ->
-          throw InvalidInputException.of(file, "there is no model_type; expected gpt2 or bert");
-      default ->
-          throw InvalidInputException.of(
-              file, "model_type '" + type + "' is not known here; expected gpt2 or bert");
-    };
+    if (type.equals("gpt2")) {
+      return Gpt2Config.fromJson(file, json);
+    }
+    for (EncoderFamily family : EncoderFamily.values()) {
+      if (family.modelType().equals(type)) {
+        return BertConfig.fromJson(file, json, family);
+      }
+    }
+    throw InvalidInputException.of(
+        file,
+        (type.isEmpty() ? "there is no model_type" : "model_type '" + type + "' is not known here")
+            + "; expected gpt2, bert, roberta or distilbert");
   }
 
   /** The task the checkpoint was written for, by its {@code architectures}. */
   static Task taskOf(Path file, ObjectNode json) {
+    String type = json.path("model_type").asText("");
     String architecture = json.path("architectures").path(0).asText("");
-    return switch (architecture) {
-      case "GPT2LMHeadModel" -> Task.CAUSAL_LM;
-      case "BertForPreTraining" -> Task.PRETRAINING;
-      case "BertForMaskedLM" -> Task.MASKED_LM;
-      case "BertForSequenceClassification" -> Task.SEQUENCE_CLASSIFICATION;
-      case "BertModel", "GPT2Model" -> Task.BASE;
-      case "" -> json.path("model_type").asText("").equals("gpt2") ? Task.CAUSAL_LM : Task.BASE;
-      default ->
-          throw InvalidInputException.of(
-              file, "architecture '" + architecture + "' is not known here");
-    };
+    if (architecture.isEmpty()) {
+      return type.equals("gpt2") ? Task.CAUSAL_LM : Task.BASE;
+    }
+    Task task = architectures(type).get(architecture);
+    if (task == null) {
+      throw InvalidInputException.of(
+          file, "architecture '" + architecture + "' is not known here for a " + type);
+    }
+    return task;
+  }
+
+  private static Map<String, Task> architectures(String modelType) {
+    if (modelType.equals("gpt2")) {
+      return Map.of("GPT2LMHeadModel", Task.CAUSAL_LM, "GPT2Model", Task.BASE);
+    }
+    Map<String, Task> tasks = new HashMap<>();
+    for (EncoderFamily family : EncoderFamily.values()) {
+      if (family.modelType().equals(modelType)) {
+        for (Task task : Task.values()) {
+          if (family.does(task)) {
+            tasks.put(family.architecture(task), task);
+          }
+        }
+      }
+    }
+    return tasks;
   }
 
   /** Fields of a config.json with checks that name the field. */
@@ -82,6 +103,10 @@ public sealed interface ModelConfig permits Gpt2Config, BertConfig {
     Fields(Path file, ObjectNode json) {
       this.file = file;
       this.json = json;
+    }
+
+    InvalidInputException error(String what) {
+      return InvalidInputException.of(file, what);
     }
 
     int positive(String name) {

@@ -11,6 +11,7 @@ import dev.graft.model.Parameters.Parameter;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.Predicate;
 import java.util.function.ToDoubleFunction;
@@ -27,6 +28,7 @@ public abstract class Network implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Network.class);
   private static final Pattern BLOCK = Pattern.compile("\\.(?:layer|h)\\.(\\d+)\\.");
   private static final Pattern EMBEDDINGS = Pattern.compile("embeddings\\.|\\.w[tp]e\\.");
+  private static final int COMPARED = 1 << 20;
 
   private final Device device;
   private final ModelConfig config;
@@ -94,12 +96,13 @@ public abstract class Network implements AutoCloseable {
       return told;
     }
     try (Safetensors weights = model.weights()) {
-      if (weights.contains("cls.seq_relationship.weight")) {
-        return Task.PRETRAINING;
-      } else if (weights.contains("cls.predictions.bias")) {
-        return Task.MASKED_LM;
+      String type = config.path("model_type").asText("");
+      for (EncoderFamily family : EncoderFamily.values()) {
+        if (family.modelType().equals(type)) {
+          return EncoderNames.of(family).taskOf(weights);
+        }
       }
-      return weights.contains("classifier.weight") ? Task.SEQUENCE_CLASSIFICATION : Task.BASE;
+      return told;
     }
   }
 
@@ -128,6 +131,7 @@ public abstract class Network implements AutoCloseable {
           "there are no classes (id2label); give their names or fine-tune first");
     }
     try (Safetensors weights = model.weights()) {
+      config = asStored(config, weights);
       requireAllOf(config, weights);
       Network network = build(device, config, task, dtype, null);
       try {
@@ -139,6 +143,50 @@ public abstract class Network implements AutoCloseable {
         throw e;
       }
     }
+  }
+
+  /**
+   * What a checkpoint holds decides where config.json says nothing (a base model's pooler) or what
+   * is not so: a projection on the vocabulary that differs from the embeddings is not tied to them.
+   */
+  private static ModelConfig asStored(ModelConfig config, Safetensors weights) {
+    if (config instanceof Gpt2Config gpt2) {
+      boolean tied =
+          gpt2.tiedHead() && sameIfBoth(weights, "transformer.wte.weight", "lm_head.weight");
+      return gpt2.withTiedHead(tied);
+    }
+    BertConfig bert = (BertConfig) config;
+    EncoderNames names = EncoderNames.of(bert.family());
+    boolean tied =
+        bert.tiedHead() && sameIfBoth(weights, names.words(), names.decoder() + ".weight");
+    boolean pooler =
+        names.pooler() != null && PublishedNames.find(weights, names.pooler() + ".weight") != null;
+    return bert.withTiedHead(tied).withPooler(pooler);
+  }
+
+  private static boolean sameIfBoth(Safetensors weights, String embeddings, String projection) {
+    String one = PublishedNames.findUntied(weights, embeddings);
+    String other = PublishedNames.findUntied(weights, projection);
+    if (one == null || other == null || same(weights, one, other)) {
+      return true;
+    }
+    LOG.info("{} and {} differ in {}: they are not tied", one, other, weights.file());
+    return false;
+  }
+
+  private static boolean same(Safetensors weights, String one, String other) {
+    if (!Arrays.equals(weights.info(one).shape(), weights.info(other).shape())) {
+      return false;
+    }
+    long count = weights.info(one).count();
+    for (long first = 0; first < count; first += COMPARED) {
+      int length = (int) Math.min(COMPARED, count - first);
+      if (!Arrays.equals(
+          weights.floats(one, first, length), weights.floats(other, first, length))) {
+        return false;
+      }
+    }
+    return true;
   }
 
   /**

@@ -358,9 +358,7 @@ public final class Parameters implements AutoCloseable {
   record Loaded(List<String> missing, List<String> unused) {}
 
   /**
-   * Reads the parameters a checkpoint holds, under their published names or without the leading
-   * {@code bert.} or {@code transformer.}, with {@code gamma} and {@code beta} for LayerNorm's
-   * {@code weight} and {@code bias}.
+   * Reads the parameters a checkpoint holds, under any of {@link PublishedNames#of}.
    *
    * @return names it does not hold (their weights are left as they are) and names nobody asked for
    */
@@ -369,7 +367,7 @@ public final class Parameters implements AutoCloseable {
     List<String> missing = new ArrayList<>();
     for (Parameter p : all) {
       for (Part part : p.parts) {
-        String key = find(file, part.name());
+        String key = PublishedNames.find(file, part.name());
         if (key == null) {
           missing.add(part.name());
           continue;
@@ -395,23 +393,6 @@ public final class Parameters implements AutoCloseable {
     }
     syncCompute();
     return new Loaded(missing, new ArrayList<>(unused));
-  }
-
-  private static String find(Safetensors file, String name) {
-    String bare = name.replaceFirst("^(bert|transformer)\\.", "");
-    for (String candidate : List.of(name, bare, "bert." + name, "transformer." + name)) {
-      for (String spelled : List.of(candidate, oldSpelling(candidate))) {
-        if (file.contains(spelled)) {
-          return spelled;
-        }
-      }
-    }
-    return null;
-  }
-
-  private static String oldSpelling(String name) {
-    return name.replace("LayerNorm.weight", "LayerNorm.gamma")
-        .replace("LayerNorm.bias", "LayerNorm.beta");
   }
 
   /**

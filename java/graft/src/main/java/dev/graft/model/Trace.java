@@ -22,9 +22,10 @@ import java.util.function.Consumer;
  * {@code token_type_ids}, {@code position_ids [B, T]}; {@code labels [B, T]} (−100 ignored,
  * unshifted for the causal model) or {@code shift_labels} (already shifted), or {@code labels [B]}
  * for classes; {@code next_sentence_label [B]}. Masked tokens are not computed at all: real tokens
- * are packed, their positions are column numbers unless given. Labels are shifted in the padded
- * layout; a target counts only where it and its predictor are unmasked. Outputs have the inputs'
- * shape; rows of masked tokens are 0. BERT's pooler reads the first unmasked token of a sequence.
+ * are packed, their positions are column numbers unless given (RoBERTa: as it counts them). Labels
+ * are shifted in the padded layout; a target counts only where it and its predictor are unmasked.
+ * Outputs have the inputs' shape; rows of masked tokens are 0. A pooler reads the first unmasked
+ * token of a sequence.
  *
  * <p>Dropout is off.
  */
@@ -122,14 +123,14 @@ public final class Trace implements AutoCloseable {
     boolean classes = network.task() == Task.SEQUENCE_CLASSIFICATION;
     int[] ids = grid(in, file, "input_ids");
     int[] types = grid(in, file, "token_type_ids");
-    int[] positions = grid(in, file, "position_ids");
     int[] shifted = grid(in, file, "shift_labels");
     int[] labels = classes ? null : grid(in, file, "labels");
     int[] sequenceLabels = column(in, file, classes ? "labels" : "next_sentence_label");
     boolean causal = network.task() == Task.CAUSAL_LM;
     hasLabels = (causal && shifted != null) || labels != null;
     hasSequenceLabels = sequenceLabels != null && (classes || network.task() == Task.PRETRAINING);
-    int typeRows = config instanceof BertConfig bert ? bert.typeVocabSize() : 1;
+    int typeRows = config instanceof BertConfig bert ? bert.typeVocabSize() : 0;
+    int[] position = positions(config, in, file, ids);
     int classCount = classes ? config.labels().size() : 2;
 
     batch.begin();
@@ -143,18 +144,38 @@ public final class Trace implements AutoCloseable {
         if (mask != null && mask[cell] == 0) {
           continue;
         }
-        int position = positions == null ? t : positions[cell];
-        int type = types == null || typeRows == 1 ? 0 : types[cell];
+        int type = types == null || typeRows == 0 ? 0 : types[cell];
         within(file, "input_ids", ids[cell], config.vocabSize(), false);
-        within(file, "position_ids", position, config.maxPositions(), false);
-        within(file, "token_type_ids", type, typeRows, false);
+        within(file, "position of a token", position[cell], config.maxPositions(), false);
+        within(file, "token_type_ids", type, Math.max(1, typeRows), false);
         int label = label(causal, labels, shifted, mask, cell, t);
         within(file, "labels", label, config.vocabSize(), true);
-        batch.addToken(ids[cell], position, type, label);
+        batch.addToken(ids[cell], position[cell], type, label);
         cells[row++] = cell;
       }
     }
     batch.finish();
+  }
+
+  /**
+   * Positions counted from 0: the columns or, as RoBERTa counts, the tokens before that are not
+   * padding. Given ones count from the row of the model's table.
+   */
+  private int[] positions(ModelConfig config, Safetensors in, Path file, int[] ids) {
+    int offset = config instanceof BertConfig bert ? bert.positionOffset() : 0;
+    int[] given = grid(in, file, "position_ids");
+    int[] positions = new int[sequences * columns];
+    for (int b = 0; b < sequences; b++) {
+      int texts = 0;
+      for (int t = 0; t < columns; t++) {
+        int cell = b * columns + t;
+        boolean pads = offset > 0 && ids[cell] == offset - 1;
+        int own = offset == 0 ? t : pads ? -1 : texts;
+        texts += pads ? 0 : 1;
+        positions[cell] = given == null ? own : given[cell] - offset;
+      }
+    }
+    return positions;
   }
 
   private int label(boolean causal, int[] labels, int[] shifted, int[] mask, int cell, int t) {
