@@ -4,6 +4,7 @@ import dev.graft.data.Columns;
 import dev.graft.data.LabelSet;
 import dev.graft.data.LabelledData;
 import dev.graft.data.LabelledExample;
+import dev.graft.data.LabelledSource;
 import dev.graft.io.InvalidInputException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -16,8 +17,8 @@ import java.util.Random;
 import java.util.function.Consumer;
 
 /**
- * Texts with labels, from memory or from CSV, TSV or JSON Lines files. A streamed set is read anew
- * each time it is used, one example in memory at a time.
+ * Texts with labels, from memory, from CSV, TSV, JSON Lines or Parquet files, or from SQL. A
+ * streamed set is read anew each time it is used, one example in memory at a time.
  *
  * <pre>
  *   Dataset.fromFile("train.csv")                                      // columns text and label
@@ -28,13 +29,14 @@ import java.util.function.Consumer;
 public final class Dataset {
   private final String name;
   private final List<LabelledExample> examples;
-  private final Path file;
+  private final LabelledSource source;
   private final Columns columns;
 
-  private Dataset(String name, List<LabelledExample> examples, Path file, Columns columns) {
+  private Dataset(
+      String name, List<LabelledExample> examples, LabelledSource source, Columns columns) {
     this.name = name;
     this.examples = examples;
-    this.file = file;
+    this.source = source;
     this.columns = columns;
   }
 
@@ -74,7 +76,7 @@ public final class Dataset {
   }
 
   /**
-   * A file; its ending (.csv, .tsv, .jsonl) says how it is read.
+   * A file; its ending (.csv, .tsv, .jsonl, .parquet) says how it is read.
    *
    * @throws InvalidInputException naming file, line and cause
    */
@@ -87,7 +89,29 @@ public final class Dataset {
     if (!Files.isRegularFile(file)) {
       throw InvalidInputException.of(file, "no such file");
     }
-    return new Dataset(file.toString(), null, file, columns);
+    return streamed(LabelledSource.of(file), columns);
+  }
+
+  /**
+   * The rows of one SELECT statement, by DuckDB (module graft-duckdb), for example {@code SELECT
+   * text, label FROM 'reviews/*.parquet' WHERE stars <> 3}. Nothing is written, installed or
+   * fetched.
+   *
+   * @param database a DuckDB file to read from, or null
+   * @throws InvalidInputException if it is anything but one SELECT, or cannot be run
+   */
+  public static Dataset fromSql(String sql, Path database, Columns columns) {
+    return from(LabelledSource.of(sql, database), columns);
+  }
+
+  /** A file or a query, read now. */
+  public static Dataset from(LabelledSource source, Columns columns) {
+    return new Dataset(source.toString(), streamed(source, columns).examples());
+  }
+
+  /** A file or a query, read when it is used; it may be larger than memory. */
+  public static Dataset streamed(LabelledSource source, Columns columns) {
+    return new Dataset(source.toString(), null, source, columns);
   }
 
   /** What messages call it: its file. */
@@ -100,7 +124,7 @@ public final class Dataset {
     if (examples != null) {
       examples.forEach(sink);
     } else {
-      LabelledData.forEach(file, columns, sink);
+      LabelledData.forEach(source, columns, sink);
     }
   }
 
@@ -111,7 +135,12 @@ public final class Dataset {
 
   /** All examples; a streamed set is read into memory. */
   public List<LabelledExample> examples() {
-    return examples != null ? examples : LabelledData.read(file, columns);
+    if (examples != null) {
+      return examples;
+    }
+    List<LabelledExample> read = new ArrayList<>();
+    forEach(read::add);
+    return read;
   }
 
   /**

@@ -3,6 +3,7 @@ package dev.graft;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.data.Columns;
+import dev.graft.data.LabelledSource;
 import dev.graft.io.AtomicFiles;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
@@ -24,10 +25,10 @@ import java.util.Objects;
  * @param model the directory of a BERT
  * @param newHead whether a classifier's own head is left behind and begun anew with the classes of
  *     the data
- * @param train labelled file
- * @param validation labelled file; null: {@code validationShare}
+ * @param train labelled file or query
+ * @param validation labelled file or query; null: {@code validationShare}
  * @param validationShare part of each class of the training file that is held back for validation
- *     when there is no file for it; 0: none
+ *     when there is no set for it; 0: none
  * @param columns of both
  * @param maxLength longest text in tokens; 0: as many as the model has positions
  * @param training its run directory is where everything goes, and must be given
@@ -36,8 +37,8 @@ import java.util.Objects;
 public record FineTuning(
     Path model,
     boolean newHead,
-    Path train,
-    Path validation,
+    LabelledSource train,
+    LabelledSource validation,
     double validationShare,
     Columns columns,
     int maxLength,
@@ -72,7 +73,16 @@ public record FineTuning(
       int maxLength,
       TrainingOptions training,
       int threads) {
-    this(model, newHead, train, validation, 0, columns, maxLength, training, threads);
+    this(
+        model,
+        newHead,
+        LabelledSource.of(train),
+        validation == null ? null : LabelledSource.of(validation),
+        0,
+        columns,
+        maxLength,
+        training,
+        threads);
   }
 
   public FineTuning withTraining(TrainingOptions value) {
@@ -127,9 +137,9 @@ public record FineTuning(
 
   /** The sets; what is held back is a function of the seed. */
   private Dataset.Split data() {
-    Dataset all = Dataset.fromFile(train, columns);
+    Dataset all = Dataset.from(train, columns);
     if (validation != null) {
-      return new Dataset.Split(all, Dataset.fromFile(validation, columns));
+      return new Dataset.Split(all, Dataset.from(validation, columns));
     }
     return validationShare == 0
         ? new Dataset.Split(all, null)
@@ -154,9 +164,9 @@ public record FineTuning(
         .put("task", "sequence_classification")
         .put("model", model.toAbsolutePath().toString())
         .put("new_head", newHead)
-        .put("train", train.toAbsolutePath().toString());
+        .set("train", train.toJson());
     if (validation != null) {
-      json.put("validation", validation.toAbsolutePath().toString());
+      json.set("validation", validation.toJson());
     }
     json.put("validation_share", validationShare);
     json.putObject("columns")
@@ -179,8 +189,10 @@ public record FineTuning(
     return new FineTuning(
         Path.of(text(file, json, "model")),
         json.path("new_head").asBoolean(),
-        Path.of(text(file, json, "train")),
-        json.has("validation") ? Path.of(text(file, json, "validation")) : null,
+        LabelledSource.fromJson(file, "train", json.path("train")),
+        json.has("validation")
+            ? LabelledSource.fromJson(file, "validation", json.path("validation"))
+            : null,
         json.path("validation_share").asDouble(),
         new Columns(
             c.path("text").textValue(),

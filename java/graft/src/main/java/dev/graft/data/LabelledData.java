@@ -18,7 +18,8 @@ import org.apache.commons.csv.CSVRecord;
 
 /**
  * Labelled sets from CSV (RFC 4180), TSV (a tab between fields, quotes are ordinary characters) and
- * JSON Lines, by the file's ending. Every row of a table has as many fields as the first.
+ * JSON Lines, by the file's ending. Every row of a table has as many fields as the first. Parquet
+ * files and queries need the module graft-duckdb.
  */
 public final class LabelledData {
   private LabelledData() {}
@@ -34,22 +35,43 @@ public final class LabelledData {
   public static void forEach(Path file, Columns columns, Consumer<LabelledExample> sink) {
     String name = file.getFileName().toString().toLowerCase(Locale.ROOT);
     long[] count = {0};
-    Consumer<LabelledExample> counted =
-        example -> {
-          count[0]++;
-          sink.accept(example);
-        };
+    Consumer<LabelledExample> counted = counted(sink, count);
     if (name.endsWith(".jsonl") || name.endsWith(".ndjson")) {
       LabelledJson.forEach(file, columns, counted);
     } else if (name.endsWith(".csv")) {
       csv(file, columns, counted);
     } else if (name.endsWith(".tsv") || name.endsWith(".txt")) {
       tsv(file, columns, counted);
+    } else if (name.endsWith(".parquet")) {
+      LabelledTable.forEach(LabelledSource.of(file), columns, counted);
     } else {
-      throw InvalidInputException.of(file, "expected a .csv, .tsv or .jsonl file");
+      throw InvalidInputException.of(file, "expected a .csv, .tsv, .jsonl or .parquet file");
     }
-    if (count[0] == 0) {
-      throw InvalidInputException.of(file, "there are no examples in it");
+    requireSome(file, count[0]);
+  }
+
+  /** Hands on one example of a file or a query after the other. */
+  public static void forEach(
+      LabelledSource source, Columns columns, Consumer<LabelledExample> sink) {
+    if (source.file() != null) {
+      forEach(source.file(), columns, sink);
+      return;
+    }
+    long[] count = {0};
+    LabelledTable.forEach(source, columns, counted(sink, count));
+    requireSome(source.name(), count[0]);
+  }
+
+  private static Consumer<LabelledExample> counted(Consumer<LabelledExample> sink, long[] count) {
+    return example -> {
+      count[0]++;
+      sink.accept(example);
+    };
+  }
+
+  private static void requireSome(Path name, long count) {
+    if (count == 0) {
+      throw InvalidInputException.of(name, "there are no examples in it");
     }
   }
 

@@ -92,7 +92,7 @@ record TableColumns(int text, int second, int label, int width) {
     return new LabelledExample(
         row.get(text),
         second < 0 ? null : row.get(second),
-        label < 0 ? null : row.get(label).strip(),
+        label < 0 || row.get(label) == null ? null : row.get(label).strip(),
         line);
   }
 }

@@ -122,7 +122,7 @@ class LabelledDataTest {
     "a.jsonl, '|{\"text\": \"a\"} {}|', 'line 2: not valid JSON'",
     "a.jsonl, '[1]|', 'line 1: expected a JSON object'",
     "a.jsonl, '{\"text\": [1]}|', 'line 1: field ''text'' is not a text or number'",
-    "a.xml, 'a|', 'expected a .csv, .tsv or .jsonl file'"
+    "a.xml, 'a|', 'expected a .csv, .tsv, .jsonl or .parquet file'"
   })
   void brokenFilesNameLineAndCause(String name, String text, String message) {
     fails(name, text == null ? "" : text.replace('|', '\n'), Columns.detect())
