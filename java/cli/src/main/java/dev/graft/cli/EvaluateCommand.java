@@ -42,11 +42,20 @@ final class EvaluateCommand extends GraftCommand {
   @Option(
       names = "--data",
       paramLabel = "FILE",
-      required = true,
       arity = "1..*",
       order = 2,
-      description = "A labelled .csv, .tsv or .jsonl file; for a language model text files.")
+      description =
+          "A labelled .csv, .tsv, .jsonl or .parquet file; for a language model text files.")
   List<Path> data;
+
+  @Option(
+      names = "--data-sql",
+      paramLabel = "SELECT",
+      order = 3,
+      description = "Instead, for a classifier: one SELECT statement, run by DuckDB.")
+  String dataSql;
+
+  @Mixin QueryFlags query;
 
   @Mixin ColumnFlags columns;
 
@@ -67,6 +76,10 @@ final class EvaluateCommand extends GraftCommand {
 
   @Override
   public Integer call() {
+    if (data == null && dataSql == null) {
+      throw new InvalidInputException("--data: the data to judge by are missing");
+    }
+    query.require(dataSql);
     Task task = Models.task(model);
     ModelOptions options = Models.options(compute).withMaxLength(maxLength);
     Map<String, Double> metrics =
@@ -82,10 +95,7 @@ final class EvaluateCommand extends GraftCommand {
   }
 
   private Map<String, Double> classifier(ModelOptions options) {
-    if (data.size() != 1) {
-      throw new InvalidInputException("--data: a classifier takes one file, got " + data.size());
-    }
-    Dataset set = Dataset.streamed(data.get(0), columns.columns());
+    Dataset set = Dataset.streamed(query.source("--data", data, dataSql), columns.columns());
     try (BertForSequenceClassification loaded =
         BertForSequenceClassification.fromPretrained(model, options)) {
       return loaded.evaluate(set);
@@ -93,6 +103,9 @@ final class EvaluateCommand extends GraftCommand {
   }
 
   private Map<String, Double> language(Task task, ModelOptions options) {
+    if (dataSql != null) {
+      throw new InvalidInputException("--data-sql: a language model is judged on text files");
+    }
     try (LanguageModel loaded = load(task, options)) {
       return loaded.evaluate(text.corpus(data), text.options(0));
     }

@@ -2,6 +2,7 @@ package dev.graft.cli;
 
 import dev.graft.FineTuning;
 import dev.graft.FitResult;
+import dev.graft.data.LabelledSource;
 import dev.graft.io.InvalidInputException;
 import dev.graft.model.Task;
 import dev.graft.runtime.DType;
@@ -29,6 +30,8 @@ import picocli.CommandLine.Option;
       "      --out runs/intents",
       "  graft finetune --model runs/bert --train pairs.tsv --text-column q1 \\",
       "      --second-text-column q2 --label-column same --epochs 5 --out runs/pairs",
+      "  graft finetune --model runs/bert --out runs/stars \\",
+      "      --train-sql \"SELECT review AS text, stars AS label FROM 'reviews/*.parquet'\"",
       "  graft finetune --task lm --model gpt2 --train poems.txt --out runs/poet",
       "  graft finetune --out runs/poet --resume"
     })
@@ -58,8 +61,15 @@ final class FinetuneCommand extends RunCommand {
       paramLabel = "FILE",
       arity = "1..*",
       order = 3,
-      description = "classification: a .csv, .tsv or .jsonl file; lm: text files.")
+      description = "classification: a .csv, .tsv, .jsonl or .parquet file; lm: text files.")
   List<Path> train;
+
+  @Option(
+      names = "--train-sql",
+      paramLabel = "SELECT",
+      order = 3,
+      description = "Instead: one SELECT statement, run by DuckDB.")
+  String trainSql;
 
   @Option(
       names = "--valid",
@@ -68,6 +78,15 @@ final class FinetuneCommand extends RunCommand {
       order = 4,
       description = "To judge by, in the same form.")
   List<Path> valid;
+
+  @Option(
+      names = "--valid-sql",
+      paramLabel = "SELECT",
+      order = 4,
+      description = "Instead: one SELECT statement.")
+  String validSql;
+
+  @Mixin QueryFlags query;
 
   @Option(
       names = "--valid-share",
@@ -111,10 +130,12 @@ final class FinetuneCommand extends RunCommand {
     if (model == null) {
       throw new InvalidInputException("--model: the model to begin with is missing");
     }
-    if (train == null) {
+    if (train == null && trainSql == null) {
       throw new InvalidInputException("--train: the data to train on are missing");
     }
-    if (valid != null && validShare != null) {
+    query.require(trainSql, validSql);
+    boolean judged = valid != null || validSql != null;
+    if (judged && validShare != null) {
       throw new InvalidInputException("--valid and --valid-share: give one of them");
     }
     DType dtype;
@@ -128,13 +149,14 @@ final class FinetuneCommand extends RunCommand {
 
   private int classification(TrainingOptions options) {
     Models.require(model, "finetune --task classification", "BERT", !Models.isGpt2(model));
-    double share = valid != null ? 0 : validShare == null ? 0.1 : validShare;
+    LabelledSource validation = query.source("--valid", valid, validSql);
+    double share = validation != null ? 0 : validShare == null ? 0.1 : validShare;
     FineTuning plan =
         new FineTuning(
             model,
             newHead,
-            one("--train", train),
-            valid == null ? null : one("--valid", valid),
+            query.source("--train", train, trainSql),
+            validation,
             share,
             columns.columns(),
             maxLength,
@@ -151,9 +173,9 @@ final class FinetuneCommand extends RunCommand {
 
   private int language(TrainingOptions options) {
     Models.require(model, "finetune --task lm", "GPT-2", Models.isGpt2(model));
-    if (columns.given() || newHead || maxLength != 0) {
+    if (columns.given() || newHead || maxLength != 0 || train == null || validSql != null) {
       throw new InvalidInputException(
-          "--task lm learns from plain text: columns, --max-length and --new-head are for"
+          "--task lm learns from plain text: columns, SQL, --max-length and --new-head are for"
               + " classification");
     }
     PretrainingSettings settings =
@@ -170,13 +192,5 @@ final class FinetuneCommand extends RunCommand {
                       options.toBuilder().listener(listener).cancellation(token).build()));
           return result;
         });
-  }
-
-  private static Path one(String option, List<Path> files) {
-    if (files.size() != 1) {
-      throw new InvalidInputException(
-          option + ": classification takes one file, got " + files.size());
-    }
-    return files.get(0);
   }
 }

@@ -6,6 +6,7 @@ import dev.graft.BertForSequenceClassification;
 import dev.graft.Dataset;
 import dev.graft.apply.Prediction;
 import dev.graft.data.LabelledExample;
+import dev.graft.data.LabelledSource;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.model.Task;
@@ -49,8 +50,18 @@ final class PredictCommand extends GraftCommand {
       paramLabel = "FILE",
       order = 2,
       description =
-          "Texts of a .csv, .tsv or .jsonl file; of any other a text a line; - is standard input.")
+          "Texts of a .csv, .tsv, .jsonl or .parquet file; of any other a text a line; - is standard"
+              + " input.")
   Path input;
+
+  @Option(
+      names = "--input-sql",
+      paramLabel = "SELECT",
+      order = 3,
+      description = "Instead: one SELECT statement, run by DuckDB.")
+  String inputSql;
+
+  @Mixin QueryFlags query;
 
   @Mixin ColumnFlags columns;
 
@@ -83,7 +94,10 @@ final class PredictCommand extends GraftCommand {
 
   @Override
   public Integer call() {
-    if ((input == null) == texts.isEmpty()) {
+    query.require(inputSql);
+    LabelledSource source =
+        query.source("--input", input == null ? null : List.of(input), inputSql);
+    if ((source == null) == texts.isEmpty()) {
       throw new InvalidInputException("give texts to classify, or --input, and not both");
     }
     if (topK < 0) {
@@ -94,10 +108,10 @@ final class PredictCommand extends GraftCommand {
     try (BertForSequenceClassification classifier =
         BertForSequenceClassification.fromPretrained(
             model, Models.options(compute).withMaxLength(maxLength))) {
-      if (input == null) {
+      if (source == null) {
         answer(classifier, texts.stream().map(text -> new LabelledExample(text, null)).toList());
       } else if (isTable()) {
-        table(classifier);
+        table(classifier, source);
       } else {
         lines(classifier);
       }
@@ -113,12 +127,14 @@ final class PredictCommand extends GraftCommand {
   }
 
   private boolean isTable() {
-    return columns.given() || input.toString().toLowerCase().matches(".*\\.(csv|tsv|jsonl|ndjson)");
+    return columns.given()
+        || inputSql != null
+        || input.toString().toLowerCase().matches(".*\\.(csv|tsv|jsonl|ndjson|parquet)");
   }
 
-  private void table(BertForSequenceClassification classifier) {
+  private void table(BertForSequenceClassification classifier, LabelledSource source) {
     List<LabelledExample> waiting = new ArrayList<>();
-    Dataset.streamed(input, columns.columns())
+    Dataset.streamed(source, columns.columns())
         .forEach(
             example -> {
               waiting.add(example);

@@ -313,6 +313,23 @@ class TrainAndApplyTest {
     assertThat(Cli.tree(folder)).isEqualTo(before);
   }
 
+  /** DuckDB is not on the class path of these tests; with it the commands are the same. */
+  @Test
+  void parquetAndSql_nameTheModuleTheyNeed() {
+    Path run = folder.resolve("sql");
+    Path parquet = Cli.write(folder.resolve("set.parquet"), "PAR1");
+    String needs = "read by the module graft-duckdb";
+    finetune(run, "--valid", parquet).refused("set.parquet: ", needs);
+    finetune(run, "--valid-sql", "SELECT 1 AS text").refused("SQL query: ", needs);
+    finetune(run, "--train-sql", "SELECT 1").refused("--train and --train-sql: give one of them");
+    finetune(run, "--database", parquet).refused("--database: there is no SQL");
+    apply("predict", classifier, "--input-sql", "SELECT 1 AS text").refused("SQL query: ", needs);
+    apply("evaluate", classifier, "--data-sql", "SELECT 1 AS text").refused("SQL query: ", needs);
+    apply("evaluate", gpt, "--data-sql", "SELECT 1").refused("a language model is judged on text");
+    apply("evaluate", gpt).refused("--data: the data to judge by are missing");
+    assertThat(run).doesNotExist();
+  }
+
   @Test
   void runDirectories_areNotOverwrittenAndResumeKeepsSettings() {
     pretrain(gpt, "gpt2", "--steps", 3).refused("runs/gpt", "holds a run with checkpoints");
