@@ -20,7 +20,7 @@ public final class BertTokenizer extends PreTrainedTokenizer {
 
   /** Reads {@code tokenizer.json} or {@code vocab.txt} of a directory. */
   public static BertTokenizer fromPretrained(String directory) {
-    return fromPretrained(ModelDirectory.resolve(directory).path());
+    return fromPretrained(ModelDirectory.resolveTokenizer(directory).path());
   }
 
   /** Reads {@code tokenizer.json} or {@code vocab.txt} of a directory. */

@@ -5,8 +5,10 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.data.Columns;
 import dev.graft.data.LabelledSource;
 import dev.graft.io.AtomicFiles;
+import dev.graft.io.Hub;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
+import dev.graft.io.ModelDirectory;
 import dev.graft.train.CancellationToken;
 import dev.graft.train.OptionsJson;
 import dev.graft.train.RunDirectory;
@@ -22,7 +24,7 @@ import java.util.Objects;
  * A run from a model directory and labelled files to a classifier in a run directory, kept there as
  * {@code settings.json} so that {@link #resume} needs nothing but the directory.
  *
- * @param model the directory of a BERT
+ * @param model the directory of a BERT, or its name on a hub
  * @param newHead whether a classifier's own head is left behind and begun anew with the classes of
  *     the data
  * @param train labelled file or query
@@ -162,7 +164,7 @@ public record FineTuning(
     ObjectNode json = Json.object();
     json.put("format", FORMAT)
         .put("task", "sequence_classification")
-        .put("model", model.toAbsolutePath().toString())
+        .put("model", ModelDirectory.lasting(model, Hub.Part.MODEL).toString())
         .put("new_head", newHead)
         .set("train", train.toJson());
     if (validation != null) {

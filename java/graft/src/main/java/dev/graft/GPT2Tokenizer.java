@@ -20,7 +20,7 @@ public final class GPT2Tokenizer extends PreTrainedTokenizer {
 
   /** Reads {@code tokenizer.json}, or {@code vocab.json} and {@code merges.txt}. */
   public static GPT2Tokenizer fromPretrained(String directory) {
-    return fromPretrained(ModelDirectory.resolve(directory).path());
+    return fromPretrained(ModelDirectory.resolveTokenizer(directory).path());
   }
 
   /** Reads {@code tokenizer.json}, or {@code vocab.json} and {@code merges.txt}. */

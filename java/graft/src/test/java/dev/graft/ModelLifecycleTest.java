@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.graft.apply.Prediction;
-import dev.graft.io.InvalidInputException;
 import dev.graft.runtime.DType;
 import dev.graft.train.StepEvent;
 import dev.graft.train.TrainingListener;
@@ -184,20 +183,6 @@ class ModelLifecycleTest {
     assertThat(result.training().steps()).isEqualTo(4);
     assertThat(result.validation()).containsKey("accuracy");
     assertThatThrownBy(() -> model.predict("a film")).hasMessageContaining("closed");
-  }
-
-  @Test
-  void hubName_saysWhatToDo() {
-    assertThatThrownBy(() -> BertForSequenceClassification.fromPretrained("bert-base-uncased"))
-        .isInstanceOf(InvalidInputException.class)
-        .hasMessageContaining("bert-base-uncased")
-        .hasMessageContaining("does not download")
-        .hasMessageContaining("give its path")
-        .message()
-        .hasLineCount(1);
-    assertThatThrownBy(() -> BertTokenizer.fromPretrained("google-bert/bert-base-cased"))
-        .isInstanceOf(InvalidInputException.class)
-        .hasMessageContaining("does not download");
   }
 
   /**

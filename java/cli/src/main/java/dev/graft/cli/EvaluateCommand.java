@@ -36,7 +36,7 @@ final class EvaluateCommand extends GraftCommand {
       paramLabel = "DIR",
       required = true,
       order = 1,
-      description = "Model directory, or a run's.")
+      description = "Model directory, or a run's, or a name on a hub.")
   Path model;
 
   @Option(

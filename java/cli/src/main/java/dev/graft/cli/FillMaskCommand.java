@@ -32,7 +32,8 @@ final class FillMaskCommand extends GraftCommand {
       paramLabel = "DIR",
       required = true,
       order = 1,
-      description = "Directory of a pretrained BERT, or of the run it came from.")
+      description =
+          "Directory of a pretrained BERT, or of the run it came from, or a name on a hub.")
   Path model;
 
   @Parameters(paramLabel = "TEXT", arity = "0..*", description = "Texts with [MASK] in them.")

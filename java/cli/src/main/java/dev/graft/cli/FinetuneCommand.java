@@ -53,7 +53,8 @@ final class FinetuneCommand extends RunCommand {
       names = "--model",
       paramLabel = "DIR",
       order = 2,
-      description = "Model directory to begin with, or a run's.")
+      description =
+          "What to begin with: a model directory, a run's, or a name on a hub such as bert-base-uncased or org/name@revision.")
   Path model;
 
   @Option(

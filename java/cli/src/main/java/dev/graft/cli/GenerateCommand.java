@@ -29,7 +29,7 @@ final class GenerateCommand extends GraftCommand {
       paramLabel = "DIR",
       required = true,
       order = 1,
-      description = "Directory of a GPT-2, or of the run it came from.")
+      description = "Directory of a GPT-2, or of the run it came from, or a name on a hub.")
   Path model;
 
   @Parameters(

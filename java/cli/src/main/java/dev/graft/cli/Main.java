@@ -1,6 +1,7 @@
 package dev.graft.cli;
 
 import dev.graft.bindings.global.graft;
+import dev.graft.io.Hub;
 import dev.graft.io.InvalidInputException;
 import java.io.PrintWriter;
 import java.util.Arrays;
@@ -100,6 +101,7 @@ public final class Main extends GraftCommand {
     // Help pages are printed outside the handler of failures.
     line.setExecutionStrategy(
         parsed -> {
+          Hub.setListener(new DownloadDisplay(line.getErr()));
           try {
             return new CommandLine.RunLast().execute(parsed);
           } catch (StandardStreams.OutputFailed e) {

@@ -39,7 +39,7 @@ final class PredictCommand extends GraftCommand {
       paramLabel = "DIR",
       required = true,
       order = 1,
-      description = "Directory of a classifier, or of the run it came from.")
+      description = "Directory of a classifier, or of the run it came from, or a name on a hub.")
   Path model;
 
   @Parameters(paramLabel = "TEXT", arity = "0..*", description = "Texts to classify.")

@@ -96,7 +96,8 @@ final class PretrainCommand extends RunCommand {
       names = "--model",
       paramLabel = "DIR",
       order = 30,
-      description = "Go on from a model's weights, with its tokenizer.")
+      description =
+          "Go on from a model's weights, with its tokenizer: a directory, or a name on a hub.")
   Path model;
 
   @Option(
@@ -152,7 +153,8 @@ final class PretrainCommand extends RunCommand {
       names = "--tokenizer",
       paramLabel = "DIR",
       order = 40,
-      description = "Tokenizer to use; without it one is trained on --train.")
+      description =
+          "Tokenizer to use, by its directory or name on a hub; without it one is trained on --train.")
   Path tokenizer;
 
   @Option(

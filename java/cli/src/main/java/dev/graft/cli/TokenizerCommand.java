@@ -128,7 +128,8 @@ final class TokenizerCommand extends CommandGroup {
         names = "--tokenizer",
         paramLabel = "DIR",
         required = true,
-        description = "Directory with tokenizer.json, vocab.txt, or vocab.json and merges.txt.")
+        description =
+            "Directory with tokenizer.json, vocab.txt, or vocab.json and merges.txt; or a name on a hub.")
     Path tokenizer;
 
     @Option(
@@ -181,7 +182,7 @@ final class TokenizerCommand extends CommandGroup {
         names = "--tokenizer",
         paramLabel = "DIR",
         required = true,
-        description = "Directory of the tokenizer.")
+        description = "Directory of the tokenizer, or a name on a hub.")
     Path tokenizer;
 
     @Option(

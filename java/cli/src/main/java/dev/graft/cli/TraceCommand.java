@@ -30,7 +30,11 @@ import picocli.CommandLine.Option;
       "  graft trace --model DIR --inputs in.safetensors --steps 10 --save NEWDIR"
     })
 final class TraceCommand extends GraftCommand {
-  @Option(names = "--model", paramLabel = "DIR", required = true, description = "Model directory.")
+  @Option(
+      names = "--model",
+      paramLabel = "DIR",
+      required = true,
+      description = "Model directory, or a name on a hub.")
   Path model;
 
   @Option(

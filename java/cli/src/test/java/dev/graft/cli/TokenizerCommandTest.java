@@ -138,8 +138,8 @@ class TokenizerCommandTest {
     Files.createDirectories(folder.resolve("empty"));
     Cli.run("tokenizer", "encode", "--tokenizer", folder.resolve("empty"), "--input", text)
         .refused("empty: there is no tokenizer here");
-    Cli.run("tokenizer", "encode", "--tokenizer", "bert-base-uncased", "--input", text)
-        .refused("bert-base-uncased", "does not download");
+    Cli.run("tokenizer", "encode", "--tokenizer", "no-such-bert", "--input", text)
+        .refused("no-such-bert: no such directory", "HF_HUB_OFFLINE");
   }
 
   @Test

@@ -227,7 +227,8 @@ class TrainAndApplyTest {
             "--out",
             folder.resolve("no"))
         .refused("finetune --task lm needs a GPT-2");
-    apply("generate", Path.of("gpt2"), "x").refused("gpt2: no such directory", "does not download");
+    apply("generate", Path.of("no-such-gpt2"), "x")
+        .refused("no-such-gpt2: no such directory", "HF_HUB_OFFLINE");
     assertThat(folder.resolve("no")).doesNotExist();
   }
 

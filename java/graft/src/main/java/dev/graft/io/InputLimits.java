@@ -30,5 +30,8 @@ public final class InputLimits {
   /** Characters of a line, or of a CSV record with its line ends. */
   public static final int LINE = 64 << 20;
 
+  /** Bytes of a hub's list of a model's files. */
+  public static final long HUB_LISTING = 16L << 20;
+
   private InputLimits() {}
 }

@@ -15,10 +15,22 @@ public record ModelDirectory(Path path) {
   public static final String WEIGHTS = "model.safetensors";
 
   /**
-   * A directory by its path; that of a run stands for its {@code model/}. A name that is no
-   * directory here, such as {@code bert-base-uncased}, ends in an exception that says what to do.
+   * A model by the path of its directory (a run's stands for its {@code model/}), or by its name on
+   * a hub, {@code bert-base-uncased}, {@code org/name} or {@code org/name@revision}, which is
+   * fetched into the cache if it is not there ({@link Hub}). A directory wins over a name.
+   *
+   * @throws InvalidInputException in one line if it is neither, or cannot be fetched
    */
   public static ModelDirectory resolve(String nameOrPath) {
+    return resolve(nameOrPath, Hub.Part.MODEL);
+  }
+
+  /** As {@link #resolve(String)}, but of a hub's model without its weights. */
+  public static ModelDirectory resolveTokenizer(String nameOrPath) {
+    return resolve(nameOrPath, Hub.Part.TOKENIZER);
+  }
+
+  private static ModelDirectory resolve(String nameOrPath, Hub.Part part) {
     Path path;
     try {
       path = Path.of(nameOrPath);
@@ -31,14 +43,17 @@ public record ModelDirectory(Path path) {
     if (Files.exists(path)) {
       throw InvalidInputException.of(path, "expected a model directory, this is a file");
     }
-    if (nameOrPath.matches("[A-Za-z0-9][\\w.-]*(/[\\w.-]+)?")) {
-      throw InvalidInputException.of(
-          path,
-          "no such directory. If this is a model of a hub: this version does not download; fetch"
-              + " config.json, model.safetensors and the tokenizer's files (tokenizer.json or"
-              + " vocab.txt) into a directory and give its path");
+    if (path.isAbsolute()) {
+      throw InvalidInputException.of(path, "no such directory");
     }
-    throw InvalidInputException.of(path, "no such directory");
+    String problem = HubName.problem(nameOrPath);
+    if (problem != null) {
+      throw new InvalidInputException(
+          HubName.shown(nameOrPath)
+              + ": no such directory, and no model's name on a hub: "
+              + problem);
+    }
+    return new ModelDirectory(Hub.fromEnvironment().snapshot(HubName.parse(nameOrPath), part));
   }
 
   /** A run's directory stands for the model it ended with. */
@@ -57,7 +72,25 @@ public record ModelDirectory(Path path) {
   }
 
   public static ModelDirectory resolve(Path path) {
-    return resolve(path.toString());
+    return resolve(withSlashes(path));
+  }
+
+  public static ModelDirectory resolveTokenizer(Path path) {
+    return resolveTokenizer(withSlashes(path));
+  }
+
+  /**
+   * The path to write down for another day and working directory. A hub's model is that of the
+   * commit in use, so that what is done again is done with the same weights.
+   */
+  public static Path lasting(Path model, Hub.Part part) {
+    boolean directory = model.isAbsolute() || Files.isDirectory(model);
+    return (directory ? model : resolve(withSlashes(model), part).path()).toAbsolutePath();
+  }
+
+  /** A name that went through a Path of Windows has lost its slash. */
+  private static String withSlashes(Path path) {
+    return path.toString().replace(path.getFileSystem().getSeparator(), "/");
   }
 
   public Path file(String name) {

@@ -80,7 +80,7 @@ public interface Tokenizer extends AutoCloseable {
    * encoder.json}, {@code vocab.bpe}), or BERT's {@code vocab.txt}.
    */
   static Tokenizer fromPretrained(Path directory) {
-    Path path = ModelDirectory.resolve(directory).path();
+    Path path = ModelDirectory.resolveTokenizer(directory).path();
     Path json = path.resolve("tokenizer.json");
     if (Files.exists(json)) {
       return HuggingFaceTokenizer.of(json, TokenizerFiles.read(json));

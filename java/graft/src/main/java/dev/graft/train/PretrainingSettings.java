@@ -7,8 +7,10 @@ import dev.graft.data.CausalSource.Packing;
 import dev.graft.data.CausalSource.Sampling;
 import dev.graft.data.Corpus;
 import dev.graft.data.DocumentMode;
+import dev.graft.io.Hub;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
+import dev.graft.io.ModelDirectory;
 import dev.graft.model.ModelConfig;
 import dev.graft.model.Task;
 import java.nio.file.Path;
@@ -111,12 +113,14 @@ public record PretrainingSettings(
     ObjectNode json = Json.object();
     json.put("format", FORMAT).put("task", lower(task)).put("threads", threads);
     if (initialModel != null) {
-      json.put("initial_model", initialModel.toAbsolutePath().toString());
+      json.put("initial_model", ModelDirectory.lasting(initialModel, Hub.Part.MODEL).toString());
     } else {
       json.set("config", config.toJson(task));
       ObjectNode t = json.putObject("tokenizer");
       if (tokenizer.directory() != null) {
-        t.put("directory", tokenizer.directory().toAbsolutePath().toString());
+        t.put(
+            "directory",
+            ModelDirectory.lasting(tokenizer.directory(), Hub.Part.TOKENIZER).toString());
       }
       t.put("kind", lower(tokenizer.kind()))
           .put("vocab_size", tokenizer.vocabSize())

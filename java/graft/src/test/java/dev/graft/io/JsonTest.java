@@ -72,9 +72,12 @@ class JsonTest {
 
   @Test
   void modelDirectories() throws IOException {
-    assertThatThrownBy(() -> ModelDirectory.resolve("bert-base-uncased"))
+    assertThatThrownBy(() -> ModelDirectory.resolve("no-such/model"))
         .isInstanceOf(InvalidInputException.class)
-        .hasMessageContaining("this version does not download");
+        .hasMessageContaining("no such directory");
+    assertThatThrownBy(() -> ModelDirectory.resolve("a/b/c"))
+        .isInstanceOf(InvalidInputException.class)
+        .hasMessageStartingWith("a/b/c: no such directory, and no model's name on a hub: ");
     assertThatThrownBy(() -> ModelDirectory.resolve("/no/such/dir"))
         .hasMessage("/no/such/dir: no such directory");
     assertThatThrownBy(() -> ModelDirectory.resolve("a\0b")).hasMessageContaining("not a path");
