@@ -3,7 +3,9 @@ package dev.graft;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.io.ModelDirectory;
+import dev.graft.model.AdapterFiles;
 import dev.graft.model.EncoderFamily;
+import dev.graft.model.Lora;
 import dev.graft.model.ModelConfig;
 import dev.graft.model.Network;
 import dev.graft.model.Task;
@@ -45,12 +47,13 @@ public abstract sealed class PreTrainedModel implements AutoCloseable
       Network network) {
 
     /**
-     * Reads a model directory.
+     * Reads a model directory, or an adapter's.
      *
      * @param families of {@code model_type} it may have
      * @param load makes the network
      */
-    static Parts read(ModelOptions options, Path directory, List<String> families, Loading load) {
+    static Parts read(ModelOptions options, Path model, List<String> families, Loading load) {
+      Path directory = AdapterFiles.described(model);
       Path file = directory.resolve(ModelDirectory.CONFIG);
       String found = ModelConfig.fromJson(file, Json.readObject(file)).modelType();
       if (!families.contains(found)) {
@@ -169,8 +172,8 @@ public abstract sealed class PreTrainedModel implements AutoCloseable
   }
 
   /**
-   * Writes {@code config.json}, {@code model.safetensors} and the tokenizer's files, each
-   * atomically; {@code fromPretrained} and other software read them.
+   * Writes {@code config.json}, {@code model.safetensors} (an adapter merged into it) and the
+   * tokenizer's files, each atomically; {@code fromPretrained} and other software read them.
    */
   public void savePretrained(Path directory) {
     try (Gate.Use use = gate.read("savePretrained")) {
@@ -185,6 +188,49 @@ public abstract sealed class PreTrainedModel implements AutoCloseable
   /** See {@link #savePretrained(Path)}. */
   public void savePretrained(String directory) {
     savePretrained(Path.of(directory));
+  }
+
+  /** The low-rank adapter the model has, or null; {@code fit} with {@link Lora} attaches one. */
+  public Lora adapter() {
+    return network.lora();
+  }
+
+  /**
+   * Writes the adapter in PEFT's format ({@code adapter_config.json}, {@code
+   * adapter_model.safetensors}), config.json and the tokenizer's files beside it. {@code
+   * fromPretrained} reads such a directory as long as the model under it is where it was.
+   *
+   * @throws IllegalStateException if there is no adapter
+   */
+  public void saveAdapter(Path directory) {
+    try (Gate.Use use = gate.read("saveAdapter")) {
+      synchronized (device) {
+        device.activate();
+        network.saveAdapter(directory, network.origin());
+      }
+      tokenizer.savePretrained(directory);
+    }
+  }
+
+  /**
+   * Puts an adapter of PEFT's format on the model.
+   *
+   * @throws InvalidInputException if it is none of LoRA, or does not fit the model
+   * @throws IllegalStateException if the model has one already: merge it first
+   */
+  public void loadAdapter(Path directory) {
+    try (Gate.Use use = gate.write("loadAdapter")) {
+      device.activate();
+      network.loadAdapter(directory);
+    }
+  }
+
+  /** Adds the adapter to the weights for good; does nothing without one. */
+  public void mergeAdapter() {
+    try (Gate.Use use = gate.write("mergeAdapter")) {
+      device.activate();
+      network.mergeAdapter();
+    }
   }
 
   /** Frees the model and the predictors made of it. A second call does nothing. */

@@ -18,6 +18,7 @@ final class Worker<T extends AutoCloseable> implements AutoCloseable {
   private volatile Throwable closer;
   private Device device;
   private Network source;
+  private int changes;
   private Network shared;
   private T tool;
 
@@ -58,7 +59,8 @@ final class Worker<T extends AutoCloseable> implements AutoCloseable {
 
   private void prepare() {
     Network current = model.network();
-    if (source == current) {
+    // An adapter that came or went leaves recorded steps behind.
+    if (source == current && changes == current.changes()) {
       return;
     }
     free();
@@ -66,6 +68,7 @@ final class Worker<T extends AutoCloseable> implements AutoCloseable {
     shared = current.shareOn(device);
     tool = make.apply(shared);
     source = current;
+    changes = current.changes();
   }
 
   private void free() {

@@ -118,6 +118,8 @@ final class FinetuneCommand extends RunCommand {
 
   @Mixin TuningFlags tuning;
 
+  @Mixin LoraFlags lora;
+
   @Override
   public Integer call() {
     if (onlyResumes()) {
@@ -144,7 +146,7 @@ final class FinetuneCommand extends RunCommand {
       dtype = compute.dtype(device);
     }
     TrainingOptions options =
-        tuning.over(training.over(TrainingOptions.finetuning(), dtype)).build();
+        lora.over(tuning.over(training.over(TrainingOptions.finetuning(), dtype))).build();
     return task == Kind.LM ? language(options) : classification(options);
   }
 

@@ -4,6 +4,7 @@ import dev.graft.ModelOptions;
 import dev.graft.PreTrainedModel;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.ModelDirectory;
+import dev.graft.model.AdapterFiles;
 import dev.graft.model.Gpt2Config;
 import dev.graft.model.ModelConfig;
 import dev.graft.model.Task;
@@ -15,9 +16,14 @@ final class Models {
   private Models() {}
 
   static boolean isGpt2(Path directory) {
-    ModelDirectory model = ModelDirectory.resolve(directory);
+    ModelDirectory model = described(directory);
     return ModelConfig.fromJson(model.file(ModelDirectory.CONFIG), model.readConfig())
         instanceof Gpt2Config;
+  }
+
+  /** Where config.json is: an adapter may leave it to its base. */
+  private static ModelDirectory described(Path directory) {
+    return new ModelDirectory(AdapterFiles.described(ModelDirectory.resolve(directory).path()));
   }
 
   static Task task(Path directory) {
@@ -27,7 +33,7 @@ final class Models {
   /** Refuses a model a command cannot use. */
   static void require(Path directory, String command, String wanted, boolean fits) {
     if (!fits) {
-      ModelDirectory model = ModelDirectory.resolve(directory);
+      ModelDirectory model = described(directory);
       String architecture = model.readConfig().path("architectures").path(0).asText("nothing");
       throw InvalidInputException.of(
           model.file(ModelDirectory.CONFIG),

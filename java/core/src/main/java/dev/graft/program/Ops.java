@@ -577,6 +577,21 @@ public final class Ops {
       Tensor c,
       boolean accumulate,
       Tensor bias) {
+    gemm(
+        name,
+        new Gemm.Product(
+            Gemm.Columns.of(a),
+            transposeA,
+            Gemm.Columns.of(b),
+            transposeB,
+            Gemm.Columns.of(c),
+            accumulate,
+            1,
+            bias));
+  }
+
+  /** A product of columns of matrices, scaled: see {@link Gemm#prepare(Gemm.Product)}. */
+  public void gemm(String name, Gemm.Product product) {
     program.record(
         new Call() {
           private Gemm.Call call;
@@ -589,8 +604,7 @@ public final class Ops {
           @Override
           public void bind() {
             close();
-            call =
-                program.device().gemm().prepare(a, transposeA, b, transposeB, c, accumulate, bias);
+            call = program.device().gemm().prepare(product);
           }
 
           @Override
@@ -606,10 +620,10 @@ public final class Ops {
             }
           }
         },
-        a,
-        b,
-        c,
-        bias);
+        product.a().tensor(),
+        product.b().tensor(),
+        product.c().tensor(),
+        product.bias());
   }
 
   // ---- optimizer
@@ -781,13 +795,30 @@ public final class Ops {
   /** Fills a tensor with N(mean, std) at once, outside of any program. */
   public static void fillNormal(
       dev.graft.runtime.Device device, Tensor out, long seed, int stream, float mean, float std) {
+    fill(device, out, seed, stream, 0, mean, std);
+  }
+
+  /** Fills a tensor with U[low, high) at once, outside of any program. */
+  public static void fillUniform(
+      dev.graft.runtime.Device device, Tensor out, long seed, int stream, float low, float high) {
+    fill(device, out, seed, stream, 1, low, high);
+  }
+
+  private static void fill(
+      dev.graft.runtime.Device device,
+      Tensor out,
+      long seed,
+      int stream,
+      int kind,
+      float a,
+      float b) {
     try (graft_random_args args = zeroed(new graft_random_args())) {
       args.struct_size(args.sizeof()).out(out.pointer()).count(out.count()).seed(seed).stream(
               stream)
-          .kind(0)
+          .kind(kind)
           .dtype(out.dtype().code())
-          .a(mean)
-          .b(std);
+          .a(a)
+          .b(b);
       Status.check(graft.graft_random(device.context(), args));
     }
   }

@@ -24,14 +24,96 @@ public interface Gemm extends AutoCloseable {
    * @param bias [N] of dtype a or fp32, or null
    * @throws IllegalArgumentException if shapes or dtypes do not fit, naming the operand
    */
-  Call prepare(
+  default Call prepare(
       Tensor a,
       boolean transposeA,
       Tensor b,
       boolean transposeB,
       Tensor c,
       boolean accumulate,
-      Tensor bias);
+      Tensor bias) {
+    return prepare(
+        new Product(
+            Columns.of(a),
+            transposeA,
+            Columns.of(b),
+            transposeB,
+            Columns.of(c),
+            accumulate,
+            1,
+            bias));
+  }
+
+  /**
+   * Prepares {@code c = scale · op(a) · op(b) (+ c) (+ bias)}.
+   *
+   * @throws IllegalArgumentException if shapes or dtypes do not fit, naming the operand
+   */
+  Call prepare(Product product);
+
+  /**
+   * All rows and some neighbouring columns of a stored matrix.
+   *
+   * @param tensor [rows, columns]
+   * @param first first column
+   * @param count columns, at least 1
+   */
+  record Columns(Tensor tensor, long first, long count) {
+    public Columns {
+      if (first < 0 || count < 1 || first + count > tensor.size(1)) {
+        throw new IllegalArgumentException(
+            String.format("columns %d to %d are not in %s", first, first + count, tensor));
+      }
+    }
+
+    /** A whole matrix. */
+    public static Columns of(Tensor tensor) {
+      return new Columns(tensor, 0, tensor.size(1));
+    }
+
+    long rows() {
+      return tensor.size(0);
+    }
+
+    /** Elements from one row to the next. */
+    long stride() {
+      return tensor.size(1);
+    }
+
+    boolean whole() {
+      return count == stride();
+    }
+
+    DType dtype() {
+      return tensor.dtype();
+    }
+
+    @Override
+    public String toString() {
+      return whole() ? tensor.toString() : tensor + " columns " + first + " to " + (first + count);
+    }
+  }
+
+  /**
+   * A product of matrices or of columns of them; see {@link #prepare(Product)}.
+   *
+   * @param scale factor of the product; 1 if there is a bias
+   */
+  record Product(
+      Columns a,
+      boolean transposeA,
+      Columns b,
+      boolean transposeB,
+      Columns c,
+      boolean accumulate,
+      float scale,
+      Tensor bias) {
+    public Product {
+      if (bias != null && scale != 1) {
+        throw new IllegalArgumentException("gemm: scale: expected 1 beside a bias, got " + scale);
+      }
+    }
+  }
 
   /** The library and version that runs the products. */
   String description();

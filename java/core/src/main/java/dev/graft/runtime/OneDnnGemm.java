@@ -34,10 +34,14 @@ final class OneDnnGemm implements Gemm {
       long k,
       boolean transposeA,
       boolean transposeB,
+      long strideA,
+      long strideB,
+      long strideC,
       DType operands,
       DType result,
       DType bias,
-      boolean accumulate) {}
+      boolean accumulate,
+      float scale) {}
 
   private static final class Primitive {
     final Key key;
@@ -83,7 +87,7 @@ final class OneDnnGemm implements Gemm {
 
   private boolean supports(DType dtype) {
     try {
-      create(new Key(16, 16, 16, false, false, dtype, dtype, null, false));
+      create(new Key(16, 16, 16, false, false, 16, 16, 16, dtype, dtype, null, false, 1));
       return true;
     } catch (IllegalStateException e) {
       return false;
@@ -96,19 +100,17 @@ final class OneDnnGemm implements Gemm {
   }
 
   @Override
-  public Call prepare(
-      Tensor a,
-      boolean transposeA,
-      Tensor b,
-      boolean transposeB,
-      Tensor c,
-      boolean accumulate,
-      Tensor bias) {
-    long m = a.size(transposeA ? 1 : 0);
-    long k = a.size(transposeA ? 0 : 1);
-    long n = b.size(transposeB ? 0 : 1);
-    expect(b.size(transposeB ? 1 : 0) == k, "b: expected %d as inner size, got %s", k, b);
-    expect(c.size(0) == m && c.size(1) == n, "c: expected [%d, %d], got %s", m, n, c);
+  public Call prepare(Product product) {
+    Columns a = product.a();
+    Columns b = product.b();
+    Columns c = product.c();
+    Tensor bias = product.bias();
+    long m = product.transposeA() ? a.count() : a.rows();
+    long k = product.transposeA() ? a.rows() : a.count();
+    long n = product.transposeB() ? b.rows() : b.count();
+    long inner = product.transposeB() ? b.count() : b.rows();
+    expect(inner == k, "b: expected %d as inner size, got %s", k, b);
+    expect(c.rows() == m && c.count() == n, "c: expected [%d, %d], got %s", m, n, c);
     expect(b.dtype() == a.dtype(), "b: expected dtype %s, got %s", a.dtype(), b);
     expect(a.dtype() != DType.INT32, "a: expected fp32 or bf16, got %s", a);
     expect(
@@ -122,7 +124,7 @@ final class OneDnnGemm implements Gemm {
         "bias: expected dtype %s or FLOAT32, got %s",
         a.dtype(),
         bias);
-    Bound call = new Bound(a, b, c, bias, m, n, k, transposeA, transposeB, accumulate);
+    Bound call = new Bound(product, m, n, k);
     bound.add(call);
     return call;
   }
@@ -143,19 +145,24 @@ final class OneDnnGemm implements Gemm {
 
   private Primitive create(Key key) {
     Primitive p = new Primitive(key);
-    p.a = matrix(key.m, key.k, key.operands, key.transposeA);
-    p.b = matrix(key.k, key.n, key.operands, key.transposeB);
-    p.c = matrix(key.m, key.n, key.result, false);
+    p.a = matrix(key.m, key.k, key.operands, key.transposeA, key.strideA);
+    p.b = matrix(key.k, key.n, key.operands, key.transposeB, key.strideB);
+    p.c = matrix(key.m, key.n, key.result, false, key.strideC);
     if (key.bias != null) {
-      p.bias = matrix(1, key.n, key.bias, false);
+      p.bias = matrix(1, key.n, key.bias, false, key.n);
     }
     dnnl_primitive_attr attr = new dnnl_primitive_attr();
     check(dnnl_primitive_attr_create(attr), "attributes");
     check(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user), "scratchpad");
-    if (key.accumulate) {
+    if (key.accumulate || key.scale != 1) {
       dnnl_post_ops ops = new dnnl_post_ops();
       check(dnnl_post_ops_create(ops), "post-ops");
-      check(dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef), "sum");
+      if (key.scale != 1) {
+        check(dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_linear, key.scale, 0), "scale");
+      }
+      if (key.accumulate) {
+        check(dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef), "sum");
+      }
       check(dnnl_primitive_attr_set_post_ops(attr, ops), "post-ops");
       dnnl_post_ops_destroy(ops);
     }
@@ -177,9 +184,10 @@ final class OneDnnGemm implements Gemm {
     return p;
   }
 
-  private static dnnl_memory_desc matrix(long rows, long columns, DType dtype, boolean transposed) {
+  private static dnnl_memory_desc matrix(
+      long rows, long columns, DType dtype, boolean transposed, long stride) {
     long[] dims = {rows, columns};
-    long[] strides = transposed ? new long[] {1, rows} : new long[] {columns, 1};
+    long[] strides = transposed ? new long[] {1, stride} : new long[] {stride, 1};
     dnnl_memory_desc desc = new dnnl_memory_desc();
     check(
         dnnl_memory_desc_create_with_strides(desc, 2, dims, code(dtype), strides), "matrix layout");
@@ -245,28 +253,36 @@ final class OneDnnGemm implements Gemm {
     private final List<Runnable> placing = new ArrayList<>();
     private boolean closed;
 
-    Bound(
-        Tensor a,
-        Tensor b,
-        Tensor c,
-        Tensor bias,
-        long m,
-        long n,
-        long k,
-        boolean transposeA,
-        boolean transposeB,
-        boolean accumulate) {
+    Bound(Product product, long m, long n, long k) {
+      Columns a = product.a();
+      Columns b = product.b();
+      Columns c = product.c();
+      Tensor bias = product.bias();
       widen = a.dtype() == DType.BFLOAT16 && !nativeBfloat16;
       DType operands = widen ? DType.FLOAT32 : a.dtype();
       DType result = widen ? DType.FLOAT32 : c.dtype();
       DType biasType = bias == null ? null : widen ? DType.FLOAT32 : bias.dtype();
       primitive =
           primitive(
-              new Key(m, n, k, transposeA, transposeB, operands, result, biasType, accumulate));
+              new Key(
+                  m,
+                  n,
+                  k,
+                  product.transposeA(),
+                  product.transposeB(),
+                  a.stride(),
+                  b.stride(),
+                  c.stride(),
+                  operands,
+                  result,
+                  biasType,
+                  product.accumulate(),
+                  product.scale()));
       dnnl_memory ma = memory(primitive.a, a);
       dnnl_memory mb = memory(primitive.b, b);
       dnnl_memory mc = memory(primitive.c, c);
-      dnnl_memory mbias = bias == null ? null : memory(primitive.bias, bias);
+      dnnl_memory mbias =
+          bias == null ? null : memory(primitive.bias, Columns.of(bias.view(0, 1, n)));
       scratchpad = new dnnl_memory();
       check(dnnl_memory_create(scratchpad, primitive.scratchpad, engine, null), "scratchpad");
       memories.add(scratchpad);
@@ -291,24 +307,27 @@ final class OneDnnGemm implements Gemm {
       if (widen) {
         next = widened(a, ma, next, true, false);
         next = widened(b, mb, next, true, false);
-        next = widened(c, mc, next, accumulate, true);
+        // Columns beside those written come back as they were: bf16 to fp32 and back is exact.
+        next = widened(c, mc, next, product.accumulate() || !c.whole(), true);
         if (bias != null) {
-          next = widened(bias, mbias, next, true, false);
+          next = widened(Columns.of(bias.view(0, 1, n)), mbias, next, true, false);
         }
       }
       reserve(next);
       placeScratch();
     }
 
-    private dnnl_memory memory(dnnl_memory_desc desc, Tensor tensor) {
+    private dnnl_memory memory(dnnl_memory_desc desc, Columns matrix) {
       dnnl_memory memory = new dnnl_memory();
-      check(dnnl_memory_create(memory, desc, engine, tensor.pointer()), "memory");
+      Pointer at = Address.of(matrix.tensor().address() + matrix.first() * matrix.dtype().bytes());
+      check(dnnl_memory_create(memory, desc, engine, at), "memory");
       memories.add(memory);
       return memory;
     }
 
     /** Puts an fp32 copy of a bf16 operand into scratch at {@code offset}; returns what follows. */
-    private long widened(Tensor tensor, dnnl_memory memory, long offset, boolean in, boolean out) {
+    private long widened(Columns matrix, dnnl_memory memory, long offset, boolean in, boolean out) {
+      Tensor tensor = matrix.tensor();
       if (tensor.dtype() == DType.FLOAT32) {
         return offset;
       }
@@ -325,7 +344,9 @@ final class OneDnnGemm implements Gemm {
             Pointer copy = Address.of(scratchAddress + offset);
             widenArgs.from(tensor.pointer()).to(copy);
             roundArgs.from(copy).to(tensor.pointer());
-            check(dnnl_memory_set_data_handle(memory, copy), "scratch");
+            Pointer at =
+                Address.of(scratchAddress + offset + matrix.first() * DType.FLOAT32.bytes());
+            check(dnnl_memory_set_data_handle(memory, at), "scratch");
           });
       return offset + aligned(tensor.count() * 4);
     }

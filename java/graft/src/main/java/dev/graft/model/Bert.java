@@ -334,7 +334,7 @@ public final class Bert extends Network {
         s.qkv, s.attnOut, s.lse, dattn, dqkv, r.cuSeqlens(), attentionShape(r, layer));
     r.biasGradient(dqkv, b.qkvBias);
     if (!wantsInput) {
-      r.weightGradient("attention.self", s.in, dqkv, b.qkvWeight, Layout.OUT_IN);
+      r.lastLinearBackward("attention.self", s.in, dqkv, b.qkvWeight, Layout.OUT_IN);
       return null;
     }
     return r.linearBackward("attention.self", s.in, dqkv, b.qkvWeight, Layout.OUT_IN, a.residual());

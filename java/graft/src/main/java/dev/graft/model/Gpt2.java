@@ -330,7 +330,7 @@ public final class Gpt2 extends Network {
         s.qkv, s.attnOut, s.lse, dattn, dqkv, r.cuSeqlens(), attentionShape(r, layer));
     r.biasGradient(dqkv, b.attnBias);
     if (!wantsNorm) {
-      r.weightGradient("attn.c_attn", s.attnIn, dqkv, b.attnWeight, Layout.IN_OUT);
+      r.lastLinearBackward("attn.c_attn", s.attnIn, dqkv, b.attnWeight, Layout.IN_OUT);
       return null;
     }
     return r.linearBackward("attn.c_attn", s.attnIn, dqkv, b.attnWeight, Layout.IN_OUT, null);

@@ -8,11 +8,15 @@ import dev.graft.io.ModelDirectory;
 import dev.graft.io.Safetensors;
 import dev.graft.model.Parameters.Loaded;
 import dev.graft.model.Parameters.Parameter;
+import dev.graft.model.Parameters.Part;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
+import dev.graft.runtime.Tensor;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.function.Predicate;
 import java.util.function.ToDoubleFunction;
 import java.util.regex.Matcher;
@@ -35,6 +39,9 @@ public abstract class Network implements AutoCloseable {
   private final Task task;
   private final DType dtype;
   final Parameters parameters;
+  private String origin;
+  private Lora lora;
+  private int changes;
 
   Network(Device device, ModelConfig config, Task task, DType dtype, Parameters shared) {
     this.device = device;
@@ -66,6 +73,10 @@ public abstract class Network implements AutoCloseable {
    */
   public Network derive(ModelConfig newConfig, Task newTask, DType newDtype, long seed) {
     Network network = create(device, newConfig, newTask, newDtype, seed);
+    network.origin = origin;
+    if (lora != null) {
+      network.attach(lora, seed);
+    }
     List<String> fresh = network.parameters.copyFrom(parameters);
     if (!fresh.isEmpty()) {
       LOG.debug("initialised afresh: {}", fresh);
@@ -90,6 +101,9 @@ public abstract class Network implements AutoCloseable {
    * where that names none by the heads among its tensors.
    */
   public static Task taskOf(ModelDirectory model) {
+    if (AdapterFiles.described(model.path()) != model.path()) {
+      return AdapterFiles.taskOf(model.path());
+    }
     ObjectNode config = model.readConfig();
     Task told = ModelConfig.taskOf(model.file(ModelDirectory.CONFIG), config);
     if (told != Task.BASE || config.path("architectures").has(0)) {
@@ -112,14 +126,18 @@ public abstract class Network implements AutoCloseable {
   }
 
   /**
-   * Reads a model directory. A head the checkpoint does not hold is initialised from {@code seed},
-   * and said so in the log; a missing tensor of the body is an error.
+   * Reads a model directory, or an adapter's and the model it belongs to. A head the checkpoint
+   * does not hold is initialised from {@code seed}, and said so in the log; a missing tensor of the
+   * body is an error.
    *
    * @param labels names of the classes, or null for those of config.json
    */
   public static Network load(
       Device device, Path directory, Task task, DType dtype, List<String> labels, long seed) {
     ModelDirectory model = ModelDirectory.resolve(directory);
+    if (AdapterFiles.isAdapter(model.path())) {
+      return loadAdapted(device, model.path(), task, dtype, labels, seed);
+    }
     ModelConfig config =
         ModelConfig.fromJson(model.file(ModelDirectory.CONFIG), model.readConfig());
     if (labels != null) {
@@ -137,11 +155,36 @@ public abstract class Network implements AutoCloseable {
       try {
         network.parameters.initialise(seed);
         network.check(weights, network.parameters.load(weights));
+        network.origin = directory.toAbsolutePath().toString();
         return network;
       } catch (RuntimeException e) {
         network.close();
         throw e;
       }
+    }
+  }
+
+  /** The model an adapter belongs to, and the adapter on it. */
+  private static Network loadAdapted(
+      Device device, Path adapter, Task task, DType dtype, List<String> labels, long seed) {
+    ModelDirectory base = AdapterFiles.baseDirectory(adapter);
+    List<String> classes = labels;
+    if (classes == null && task == Task.SEQUENCE_CLASSIFICATION) {
+      ModelConfig config =
+          ModelConfig.fromJson(base.file(ModelDirectory.CONFIG), base.readConfig());
+      classes = AdapterFiles.labels(adapter, config.labels());
+      if (!(config instanceof BertConfig)) {
+        throw InvalidInputException.of(
+            adapter, "an adapter of a classifier does not fit a " + config.modelType() + " model");
+      }
+    }
+    Network network = load(device, base.path(), task, dtype, classes, seed);
+    try {
+      network.loadAdapter(adapter);
+      return network;
+    } catch (RuntimeException e) {
+      network.close();
+      throw e;
     }
   }
 
@@ -263,6 +306,11 @@ public abstract class Network implements AutoCloseable {
     return task;
   }
 
+  /** The directory its weights were read from, or null if it was made afresh. */
+  public String origin() {
+    return origin;
+  }
+
   public DType dtype() {
     return dtype;
   }
@@ -309,6 +357,106 @@ public abstract class Network implements AutoCloseable {
     parameters.setResting(rests);
   }
 
+  /**
+   * Adds low-rank matrices to linear layers; the outputs stay as they are until the matrices train.
+   * Does nothing if they are there already.
+   *
+   * @throws InvalidInputException if a layer is not there
+   * @throws IllegalStateException if there are others
+   */
+  public void attach(Lora wanted, long seed) {
+    LoraTargets targets = new LoraTargets(this);
+    Lora resolved = targets.resolved(wanted);
+    if (lora != null) {
+      if (!lora.equals(resolved)) {
+        throw new IllegalStateException(
+            "the network has another adapter, " + lora + "; merge it before you begin " + resolved);
+      }
+      return;
+    }
+    targets
+        .of(resolved)
+        .forEach(at -> parameters.adapt(at.weight(), at.part(), at.layout(), resolved, seed));
+    lora = resolved;
+    changes++;
+  }
+
+  /** The adapter on the network, all of it decided; null without one. */
+  public Lora lora() {
+    return lora;
+  }
+
+  Lora requireLora() {
+    if (lora == null) {
+      throw new IllegalStateException("the network has no adapter");
+    }
+    return lora;
+  }
+
+  /** Adds an adapter's matrices to the weights for good; does nothing without one. */
+  public void mergeAdapter() {
+    if (lora != null) {
+      parameters.mergeAdapters();
+      lora = null;
+      changes++;
+    }
+  }
+
+  /** Takes an adapter away again. */
+  void detach() {
+    parameters.dropAdapters();
+    lora = null;
+    changes++;
+  }
+
+  /** Whether a parameter is part of the adapter or trained beside it as a whole. */
+  public boolean isAdapted(Parameter parameter) {
+    return parameters.ofAdapters().contains(parameter)
+        || LoraTargets.isSaved(requireLora(), parameter);
+  }
+
+  /** The adapter's tensors and those trained as a whole, fp32, by their names in PEFT's files. */
+  public Map<String, Tensor> adapterTensors() {
+    Map<String, Tensor> tensors = new LinkedHashMap<>();
+    for (Parameter p : parameters.all()) {
+      if (isAdapted(p)) {
+        for (Part part : p.parts()) {
+          tensors.put(
+              AdapterFiles.PREFIX + part.name(), p.weight().view(part.offset(), part.shape()));
+        }
+      }
+    }
+    return tensors;
+  }
+
+  /**
+   * Writes the adapter in PEFT's format, and config.json beside it for the names of the classes.
+   *
+   * @param base what the file calls the model under it, or null
+   * @throws IllegalStateException if there is no adapter
+   */
+  public void saveAdapter(Path directory, String base) {
+    AdapterFiles.save(this, directory, base);
+    saveConfig(directory);
+  }
+
+  /**
+   * Attaches an adapter of PEFT's format.
+   *
+   * @throws InvalidInputException if it is none of LoRA, or does not fit the network
+   */
+  public void loadAdapter(Path directory) {
+    if (lora != null) {
+      throw new IllegalStateException("the network has an adapter already; merge it first");
+    }
+    AdapterFiles.load(this, directory);
+  }
+
+  /** How often an adapter came or went: steps that were recorded before do not know it. */
+  public int changes() {
+    return changes;
+  }
+
   /** Allocates gradients and the optimizer's moments. */
   public void enableTraining() {
     parameters.enableTraining();
@@ -319,9 +467,16 @@ public abstract class Network implements AutoCloseable {
     parameters.disableTraining();
   }
 
-  /** Writes {@code config.json} and {@code model.safetensors}, each atomically. */
+  /**
+   * Writes {@code config.json} and {@code model.safetensors}, each atomically; an adapter is merged
+   * into what is written.
+   */
   public void save(Path directory) {
     parameters.save(directory.resolve(ModelDirectory.WEIGHTS));
+    saveConfig(directory);
+  }
+
+  private void saveConfig(Path directory) {
     ObjectNode json = config.toJson(task);
     json.put("torch_dtype", "float32");
     AtomicFiles.write(directory.resolve(ModelDirectory.CONFIG), Json.pretty(json));

@@ -6,6 +6,7 @@ import dev.graft.io.InvalidInputException;
 import dev.graft.io.Safetensors;
 import dev.graft.io.SafetensorsWriter;
 import dev.graft.io.TensorInfo;
+import dev.graft.model.Recording.Layout;
 import dev.graft.program.Ops;
 import dev.graft.runtime.Arena;
 import dev.graft.runtime.DType;
@@ -69,6 +70,7 @@ public final class Parameters implements AutoCloseable {
     private Tensor grad;
     private Tensor firstMoment;
     private Tensor secondMoment;
+    private List<LowRank> adapters = List.of();
     private float rateScale = 1;
     private boolean resting;
 
@@ -104,6 +106,11 @@ public final class Parameters implements AutoCloseable {
     /** What the kernels read: bf16, or {@link #weight} itself. */
     public Tensor compute() {
       return compute;
+    }
+
+    /** What is added to the linear layer this is the weight of. */
+    List<LowRank> adapters() {
+      return adapters;
     }
 
     /** Factor of the learning rate; 0: training leaves it as it is. */
@@ -156,6 +163,8 @@ public final class Parameters implements AutoCloseable {
   private final Arena weights;
   private final List<Parameter> all = new ArrayList<>();
   private final Map<String, String> fileKeys = new LinkedHashMap<>();
+  private Arena adapterWeights;
+  private int adapterParameters;
   private Arena training;
   private Tensor gradientBlock;
 
@@ -205,21 +214,107 @@ public final class Parameters implements AutoCloseable {
       all.add(shared);
       return shared;
     }
-    Tensor weight = weights.zeros(name, DType.FLOAT32, shape);
-    Tensor compute = dtype == DType.FLOAT32 ? weight : weights.zeros(name, DType.BFLOAT16, shape);
+    return add(weights, name, parts, matrix, init, std, shape);
+  }
+
+  private Parameter add(
+      Arena arena,
+      String name,
+      List<Part> parts,
+      boolean matrix,
+      Init init,
+      double std,
+      long... shape) {
+    Tensor weight = arena.zeros(name, DType.FLOAT32, shape);
+    Tensor compute = dtype == DType.FLOAT32 ? weight : arena.zeros(name, DType.BFLOAT16, shape);
     Parameter parameter = new Parameter(List.copyOf(parts), matrix, init, std, weight, compute);
     all.add(parameter);
     return parameter;
   }
 
-  /** In the order of the network, first to last. */
+  /**
+   * Adds a pair of low-rank matrices to a linear layer: A uniform in ±1/√in as PEFT begins it, B 0.
+   *
+   * @param part the published matrix in {@code weight}
+   */
+  LowRank adapt(Parameter weight, Part part, Layout layout, Lora lora, long seed) {
+    requireOwner();
+    disableTraining();
+    if (adapterWeights == null) {
+      adapterWeights = new Arena(device, "adapters");
+    }
+    String module = part.name().replaceFirst("\\.weight$", "");
+    boolean outIn = layout == Layout.OUT_IN;
+    long in = part.shape()[outIn ? 1 : 0];
+    long out = part.shape()[outIn ? 0 : 1];
+    int number = all.size();
+    Parameter a = adapter(module + ".lora_A.weight", lora.rank(), in);
+    Parameter b = adapter(module + ".lora_B.weight", out, lora.rank());
+    float bound = (float) (1 / Math.sqrt(in));
+    Ops.fillUniform(device, a.weight, seed, 1 + 8 * number, -bound, bound);
+    sync(a);
+    LowRank adapter = new LowRank(part, layout, a, b, lora, number);
+    List<LowRank> adapters = new ArrayList<>(weight.adapters);
+    adapters.add(adapter);
+    weight.adapters = List.copyOf(adapters);
+    return adapter;
+  }
+
+  private Parameter adapter(String name, long... shape) {
+    adapterParameters++;
+    return add(adapterWeights, name, List.of(new Part(name, 0, shape)), true, Init.ZEROS, 0, shape);
+  }
+
+  /** Adds the low-rank matrices to the weights for good, and forgets them. */
+  void mergeAdapters() {
+    requireOwner();
+    disableTraining();
+    for (Parameter p : all) {
+      for (LowRank adapter : p.adapters) {
+        LowRank.Product product = adapter.new Product();
+        Part part = adapter.part;
+        for (long first = 0; first < part.count(); first += CHUNK) {
+          float[] values =
+              p.weight.floats(part.offset() + first, (int) Math.min(CHUNK, part.count() - first));
+          product.addTo(first, values);
+          p.weight.put(part.offset() + first, values);
+        }
+      }
+    }
+    dropAdapters();
+    syncCompute();
+  }
+
+  /** Forgets the low-rank matrices. */
+  void dropAdapters() {
+    disableTraining();
+    all.forEach(p -> p.adapters = List.of());
+    all.subList(all.size() - adapterParameters, all.size()).clear();
+    adapterParameters = 0;
+    if (adapterWeights != null) {
+      adapterWeights.close();
+      adapterWeights = null;
+    }
+  }
+
+  /** In the order of the network, first to last, those of adapters behind them. */
   public List<Parameter> all() {
     return Collections.unmodifiableList(all);
   }
 
-  /** Elements of the published tensors, padding not counted. */
+  /** Those of the network itself. */
+  List<Parameter> base() {
+    return all().subList(0, all.size() - adapterParameters);
+  }
+
+  /** Those of adapters. */
+  List<Parameter> ofAdapters() {
+    return all().subList(all.size() - adapterParameters, all.size());
+  }
+
+  /** Elements of the published tensors, padding and adapters not counted. */
   public long count() {
-    return all.stream().flatMap(p -> p.parts.stream()).mapToLong(Part::count).sum();
+    return base().stream().flatMap(p -> p.parts.stream()).mapToLong(Part::count).sum();
   }
 
   /**
@@ -347,10 +442,12 @@ public final class Parameters implements AutoCloseable {
 
   /** Rounds the master weights into the copies the kernels read. */
   public void syncCompute() {
-    for (Parameter p : all) {
-      if (p.compute != p.weight) {
-        Ops.castNow(device, p.weight, p.compute);
-      }
+    all.forEach(this::sync);
+  }
+
+  private void sync(Parameter p) {
+    if (p.compute != p.weight) {
+      Ops.castNow(device, p.weight, p.compute);
     }
   }
 
@@ -365,7 +462,7 @@ public final class Parameters implements AutoCloseable {
   Loaded load(Safetensors file) {
     Set<String> unused = new TreeSet<>(file.names());
     List<String> missing = new ArrayList<>();
-    for (Parameter p : all) {
+    for (Parameter p : base()) {
       for (Part part : p.parts) {
         String key = PublishedNames.find(file, part.name());
         if (key == null) {
@@ -423,15 +520,22 @@ public final class Parameters implements AutoCloseable {
     return missing;
   }
 
-  /** Writes the master weights under their published names, fp32. */
+  /** Writes the master weights under their published names, fp32, adapters added to them. */
   public void save(Path file) {
     SafetensorsWriter writer = new SafetensorsWriter();
-    for (Parameter p : all) {
+    for (Parameter p : base()) {
       for (Part part : p.parts) {
+        List<LowRank.Product> products = new ArrayList<>();
+        for (LowRank adapter : p.adapters) {
+          if (adapter.part.name().equals(part.name())) {
+            products.add(adapter.new Product());
+          }
+        }
         writer.floats(
             part.name(),
             (first, to) -> {
               float[] read = p.weight.floats(part.offset() + first, to.length);
+              products.forEach(product -> product.addTo(first, read));
               System.arraycopy(read, 0, to, 0, to.length);
             },
             part.shape());
@@ -471,6 +575,9 @@ public final class Parameters implements AutoCloseable {
   @Override
   public void close() {
     disableTraining();
+    if (adapterWeights != null) {
+      adapterWeights.close();
+    }
     if (weights != null) {
       weights.close();
     }

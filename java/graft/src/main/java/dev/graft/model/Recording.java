@@ -4,7 +4,11 @@ import dev.graft.model.Parameters.Parameter;
 import dev.graft.program.Ops;
 import dev.graft.program.Program;
 import dev.graft.runtime.DType;
+import dev.graft.runtime.Gemm.Columns;
+import dev.graft.runtime.Gemm.Product;
 import dev.graft.runtime.Tensor;
+import java.util.ArrayList;
+import java.util.List;
 
 /**
  * A step being recorded: the program, its ops, what the step is to do, and the few compositions
@@ -75,11 +79,111 @@ final class Recording {
     Tensor y = activation(name, x.size(0), weight.weight().size(outIn ? 0 : 1));
     ops.gemm(
         name, x, false, weight.compute(), outIn, y, false, bias == null ? null : bias.compute());
+    for (LowRank adapter : weight.adapters()) {
+      lowRank(name, adapter, x, y);
+    }
     return y;
   }
 
+  /** The inner product of an adapter, which its backward pass reads. */
+  private record Inner(LowRank adapter, Tensor x, Tensor h) {}
+
+  private final List<Inner> inner = new ArrayList<>();
+
+  /** y += s · (dropout(x) · Aᵀ) · Bᵀ, in the adapter's columns. */
+  private void lowRank(String name, LowRank adapter, Tensor x, Tensor y) {
+    Tensor h = activation(name + " lora", x.size(0), adapter.rank());
+    ops.gemm(
+        name + " lora A",
+        dropped(name, adapter, x),
+        false,
+        adapter.a.compute(),
+        true,
+        h,
+        false,
+        null);
+    ops.gemm(
+        name + " lora B",
+        new Product(
+            Columns.of(h),
+            false,
+            Columns.of(adapter.b.compute()),
+            true,
+            columns(adapter, y),
+            true,
+            adapter.scale,
+            null));
+    inner.add(new Inner(adapter, x, h));
+  }
+
+  private static Columns columns(LowRank adapter, Tensor y) {
+    return new Columns(y, adapter.firstColumn, adapter.out());
+  }
+
+  /** What A reads: its draws are the same each time it is asked for. */
+  private Tensor dropped(String name, LowRank adapter, Tensor x) {
+    int k = dropout(adapter.dropout);
+    if (k == 0) {
+      return x;
+    }
+    Tensor dropped = activation(name + " lora dropout", x.size(0), x.size(1));
+    ops.dropout(x, dropped, k, adapter.opId);
+    return dropped;
+  }
+
+  /**
+   * dh = s · dy · B, dB += s · dyᵀ · h, dA += dhᵀ · dropout(x), dx += dropout(dh · A).
+   *
+   * @param dx null if nothing below wants it
+   */
+  private void lowRankBackward(String name, LowRank adapter, Tensor x, Tensor dy, Tensor dx) {
+    Tensor h = null;
+    for (Inner one : inner) {
+      if (one.adapter == adapter && one.x == x) {
+        h = one.h;
+      }
+    }
+    Columns out = columns(adapter, dy);
+    if (adapter.b.trains()) {
+      Columns db = Columns.of(adapter.b.grad());
+      ops.gemm(
+          name + " lora dB",
+          new Product(out, true, Columns.of(h), false, db, true, adapter.scale, null));
+    }
+    if (!adapter.a.trains() && dx == null) {
+      return;
+    }
+    Tensor dh = activation(name + " lora dh", x.size(0), adapter.rank());
+    Columns b = Columns.of(adapter.b.compute());
+    ops.gemm(
+        name + " lora dh",
+        new Product(out, false, b, false, Columns.of(dh), false, adapter.scale, null));
+    if (adapter.a.trains()) {
+      Tensor read = dropped(name, adapter, x);
+      ops.gemm(name + " lora dA", dh, true, read, false, adapter.a.grad(), true, null);
+    }
+    if (dx == null) {
+      return;
+    }
+    int k = dropout(adapter.dropout);
+    Tensor added = k == 0 ? dx : activation(name + " lora dx", x.size(0), x.size(1));
+    ops.gemm(name + " lora dx", dh, false, adapter.a.compute(), false, added, k == 0, null);
+    if (k > 0) {
+      ops.dropout(added, added, k, adapter.opId);
+      ops.add(dx, added, dx);
+    }
+  }
+
+  /** The weight's gradient and its adapters', where nothing below wants that of x. */
+  void lastLinearBackward(String name, Tensor x, Tensor dy, Parameter weight, Layout layout) {
+    weightGradient(name, x, dy, weight, layout);
+    for (LowRank adapter : weight.adapters()) {
+      lowRankBackward(name, adapter, x, dy, null);
+    }
+  }
+
   /** dW += xᵀ · dy, unless the weight is frozen. */
-  void weightGradient(String name, Tensor x, Tensor dy, Parameter weight, Layout layout) {
+  private void weightGradient(String name, Tensor x, Tensor dy, Parameter weight, Layout layout) {
     if (!weight.trains()) {
       return;
     }
@@ -104,13 +208,18 @@ final class Recording {
     }
   }
 
-  /** dW += xᵀ · dy; and dx = dy · Wᵀ, added to {@code addTo} if that is given. */
+  /**
+   * dW += xᵀ · dy, and its adapters'; and dx = dy · Wᵀ, added to {@code addTo} if that is given.
+   */
   Tensor linearBackward(
       String name, Tensor x, Tensor dy, Parameter weight, Layout layout, Tensor addTo) {
     boolean outIn = layout == Layout.OUT_IN;
     weightGradient(name, x, dy, weight, layout);
     Tensor dx = addTo == null ? activation(name + " dx", x.size(0), x.size(1)) : addTo;
     ops.gemm(name + " dx", dy, false, weight.compute(), !outIn, dx, addTo != null, null);
+    for (LowRank adapter : weight.adapters()) {
+      lowRankBackward(name, adapter, x, dy, dx);
+    }
     return dx;
   }
 

@@ -132,7 +132,7 @@ final class SequenceHead {
     r.ops.activationBackward(
         activation, p.before, bias.compute(), dpooled, dpooled, bias.gradIfTrained());
     if (dh == null) {
-      r.weightGradient("pooler", p.first, dpooled, weight, Layout.OUT_IN);
+      r.lastLinearBackward("pooler", p.first, dpooled, weight, Layout.OUT_IN);
       return;
     }
     Tensor dfirst = r.linearBackward("pooler", p.first, dpooled, weight, Layout.OUT_IN, null);

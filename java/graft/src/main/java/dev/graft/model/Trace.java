@@ -239,6 +239,9 @@ public final class Trace implements AutoCloseable {
       throw new InvalidInputException("gradients need labels among the inputs");
     }
     if (gradients) {
+      if (network.lora() != null) {
+        network.setRates(p -> network.isAdapted(p) ? 1 : 0);
+      }
       network.enableTraining();
     }
     SafetensorsWriter writer = new SafetensorsWriter();
@@ -255,6 +258,9 @@ public final class Trace implements AutoCloseable {
       write(writer, step.outputs);
       if (gradients) {
         for (Parameters.Parameter p : network.parameters().all()) {
+          if (!p.trainable()) {
+            continue;
+          }
           for (Parameters.Part part : p.parts()) {
             writer.floats(
                 "grad." + network.parameters().fileKey(part.name()),

@@ -98,7 +98,7 @@ final class WordsHead {
     r.ops.activationBackward(
         activation, p.before(), bias.compute(), dgelu, dgelu, bias.gradIfTrained());
     if (dh == null) {
-      r.weightGradient("transform", p.rows(), dgelu, weight, Layout.OUT_IN);
+      r.lastLinearBackward("transform", p.rows(), dgelu, weight, Layout.OUT_IN);
       return;
     }
     Tensor drows = r.linearBackward("transform", p.rows(), dgelu, weight, Layout.OUT_IN, null);

@@ -4,6 +4,7 @@ import dev.graft.io.InvalidInputException;
 import dev.graft.model.Network;
 import dev.graft.model.Parameters.Parameter;
 import java.util.List;
+import java.util.Optional;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
@@ -25,7 +26,13 @@ final class LayerPlan {
     this.tuning = tuning;
     this.stageSteps = tuning.unfreezeEvery() < 0 ? stepsPerEpoch : tuning.unfreezeEvery();
     List<Freeze> frozen = tuning.freeze().stream().map(Freeze::new).toList();
-    network.setRates(p -> frozen.stream().anyMatch(item -> item.takes(p)) ? 0 : rate(p));
+    boolean adapts = network.lora() != null;
+    network.setRates(
+        p -> {
+          // Each item is asked of every parameter, so that one which means nothing is found.
+          long taken = frozen.stream().filter(item -> item.takes(p)).count();
+          return taken > 0 || adapts && !network.isAdapted(p) ? 0 : rate(p);
+        });
     for (Freeze item : frozen) {
       if (!item.used) {
         throw new InvalidInputException("freeze: nothing of this network is called " + item.text);
@@ -42,6 +49,30 @@ final class LayerPlan {
   private double rate(Parameter p) {
     int head = network.config().layers() + 1;
     return Math.pow(tuning.layerDecay(), head - network.depth(p));
+  }
+
+  /** What trains of the whole and what that saves, in a line; empty if all of it does. */
+  Optional<String> summary() {
+    long all = network.parameters().count();
+    long trained = network.parameters().trainableCount();
+    long adapters =
+        network.parameters().all().stream()
+            .filter(p -> p.trainable() && p.name().contains(".lora_"))
+            .mapToLong(p -> p.weight().count())
+            .sum();
+    if (trained == all) {
+      return Optional.empty();
+    }
+    String parts =
+        adapters == 0
+            ? ""
+            : String.format(" (%,d in adapters, %,d as they are)", adapters, trained - adapters);
+    // A gradient and two moments, fp32.
+    return Optional.of(
+        String.format(
+            "training %,d of %,d parameters, %.2f %%%s: %,.1f MB of gradients and moments instead"
+                + " of %,.1f",
+            trained, all, 100.0 * trained / all, parts, 12e-6 * trained, 12e-6 * all));
   }
 
   /** Depth of the lowest layer that trains in a step; see {@link Network#depth}. */

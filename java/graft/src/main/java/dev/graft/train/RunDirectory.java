@@ -145,6 +145,11 @@ public final class RunDirectory implements AutoCloseable {
     return path.resolve("model");
   }
 
+  /** Where a final adapter goes. */
+  Path adapter() {
+    return path.resolve("adapter");
+  }
+
   /** Where the best model goes. */
   Path best() {
     return path.resolve("best");

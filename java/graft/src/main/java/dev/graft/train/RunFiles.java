@@ -5,6 +5,7 @@ import dev.graft.io.AtomicFiles;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.io.ModelDirectory;
+import dev.graft.model.AdapterFiles;
 import dev.graft.model.Network;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -13,8 +14,9 @@ import java.util.function.Supplier;
 /**
  * What a run writes and reads back. A checkpoint is a model directory ({@code config.json}, {@code
  * model.safetensors}, tokenizer files) and beside it {@code optimizer.safetensors}, {@code
- * state.json} and the manifest. Without a run directory, and in processes other than rank 0, every
- * method does nothing.
+ * state.json} and the manifest. That of a LoRA run holds the adapter instead of the weights, which
+ * do not change. Without a run directory, and in processes other than rank 0, every method does
+ * nothing.
  */
 final class RunFiles implements AutoCloseable {
   private static final int FORMAT = 1;
@@ -106,8 +108,13 @@ final class RunFiles implements AutoCloseable {
               "step %d and micro-step %d do not belong to checkpoint %d",
               progress.step, progress.microStep, checkpoint.step()));
     }
-    TensorFile.read(
-        checkpoint.directory().resolve(ModelDirectory.WEIGHTS), TensorFile.weights(network));
+    if (network.lora() == null) {
+      TensorFile.read(
+          checkpoint.directory().resolve(ModelDirectory.WEIGHTS), TensorFile.weights(network));
+    } else {
+      TensorFile.read(
+          checkpoint.directory().resolve(AdapterFiles.WEIGHTS), network.adapterTensors());
+    }
     network.parameters().syncCompute();
     TensorFile.read(
         checkpoint.directory().resolve(TensorFile.OPTIMIZER), TensorFile.moments(network));
@@ -149,7 +156,7 @@ final class RunFiles implements AutoCloseable {
         store.save(
             progress.step,
             folder -> {
-              writeModel(folder);
+              writeTrained(folder);
               TensorFile.write(folder.resolve(TensorFile.OPTIMIZER), TensorFile.moments(network));
               AtomicFiles.write(folder.resolve(STATE), Json.pretty(state));
             });
@@ -164,17 +171,32 @@ final class RunFiles implements AutoCloseable {
     }
   }
 
-  /** Writes the network as {@code best/}. */
-  void saveBest() {
-    if (directory != null) {
-      Durable.replaceDirectory(directory.best(), this::writeModel);
+  /** Writes what training changes: the network, or its adapter alone. */
+  private void writeTrained(Path folder) {
+    if (network.lora() == null) {
+      writeModel(folder);
+      return;
+    }
+    network.saveAdapter(folder, network.origin());
+    if (tokenizer != null) {
+      tokenizer.savePretrained(folder);
     }
   }
 
-  /** Writes the network as {@code model/}. */
+  /** Writes the network, or its adapter, as {@code best/}. */
+  void saveBest() {
+    if (directory != null) {
+      Durable.replaceDirectory(directory.best(), this::writeTrained);
+    }
+  }
+
+  /** Writes the network as {@code model/}, and an adapter apart as {@code adapter/}. */
   void saveModel() {
     if (directory != null) {
       Durable.replaceDirectory(directory.model(), this::writeModel);
+      if (network.lora() != null) {
+        Durable.replaceDirectory(directory.adapter(), this::writeTrained);
+      }
     }
   }
 

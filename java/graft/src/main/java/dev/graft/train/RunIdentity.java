@@ -7,8 +7,10 @@ import dev.graft.data.BatchSource;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.model.Network;
+import dev.graft.model.Parameters.Parameter;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -26,6 +28,8 @@ import java.util.Map;
  * reports, evaluates and saves is not part of it.
  */
 final class RunIdentity {
+  private static final int CHUNK = 1 << 18;
+
   private final Map<String, String> values;
 
   private RunIdentity(Map<String, String> values) {
@@ -57,6 +61,9 @@ final class RunIdentity {
     v.put("option dtype", network.dtype().label());
     v.put("model task", network.task().name());
     v.put("model config", Json.line(network.config().toJson(network.task())));
+    if (network.lora() != null) {
+      v.put("model weights under the adapter", frozen(network));
+    }
     v.put("data fingerprint", data.fingerprint());
     v.put("data batchesPerEpoch", Long.toString(data.batchesPerEpoch()));
     v.put("tokenizer", tokenizer == null ? "none" : hash(tokenizer));
@@ -68,6 +75,24 @@ final class RunIdentity {
     v.put("matrix products", network.device().gemm().description());
     v.put("native library", Native.HASH);
     return new RunIdentity(v);
+  }
+
+  /** Hash of the weights a checkpoint leaves out because they do not change. */
+  private static String frozen(Network network) {
+    MessageDigest digest = Durable.sha256();
+    ByteBuffer bytes = ByteBuffer.allocate(4 * CHUNK);
+    for (Parameter p : network.parameters().all()) {
+      if (network.isAdapted(p)) {
+        continue;
+      }
+      for (long first = 0; first < p.weight().count(); first += CHUNK) {
+        int count = (int) Math.min(CHUNK, p.weight().count() - first);
+        bytes.clear();
+        bytes.asFloatBuffer().put(p.weight().floats(first, count));
+        digest.update(bytes.limit(4 * count));
+      }
+    }
+    return HexFormat.of().formatHex(digest.digest());
   }
 
   /** Hash of the files the tokenizer saves. */

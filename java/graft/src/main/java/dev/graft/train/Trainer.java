@@ -3,6 +3,7 @@ package dev.graft.train;
 import dev.graft.data.Batch;
 import dev.graft.data.BatchSource;
 import dev.graft.model.Limits;
+import dev.graft.model.Lora;
 import dev.graft.model.Network;
 import dev.graft.model.OptimizerOptions;
 import dev.graft.model.Parameters.Parameter;
@@ -143,6 +144,7 @@ public final class Trainer {
   public TrainingResult run() {
     options.cancellation().begin();
     device.activate();
+    prepareNetwork();
     Limits limits = Limits.of(batches[0]);
     OptimizerOptions optimizer =
         new OptimizerOptions(
@@ -162,8 +164,6 @@ public final class Trainer {
         exchange.requireSame(
             RunIdentity.of(network, data, tokenizer, options, totalSteps).values());
       }
-      long stepsPerEpoch = -Math.floorDiv(-data.batchesPerEpoch(), options.batchesPerStep());
-      plan = new LayerPlan(network, options.tuning(), Math.max(1, stepsPerEpoch));
       network.enableTraining();
       try (TrainStep trainStep = new TrainStep(network, limits, optimizer)) {
         step = trainStep;
@@ -184,6 +184,20 @@ public final class Trainer {
     } finally {
       options.cancellation().end();
     }
+  }
+
+  /** Decides what trains. */
+  private void prepareNetwork() {
+    Lora lora = options.tuning().lora();
+    if (lora != null) {
+      network.attach(lora, options.seed());
+    } else if (network.lora() != null) {
+      throw new IllegalStateException(
+          "the model has an adapter: merge it, or train it further with its own lora options");
+    }
+    long stepsPerEpoch = -Math.floorDiv(-data.batchesPerEpoch(), options.batchesPerStep());
+    plan = new LayerPlan(network, options.tuning(), Math.max(1, stepsPerEpoch));
+    plan.summary().ifPresent(options.listener()::onPrepare);
   }
 
   /** Takes over the state of rank 0, which may have read it from a checkpoint. */

@@ -1,5 +1,6 @@
 package dev.graft.train;
 
+import dev.graft.model.Lora;
 import dev.graft.runtime.DType;
 import java.nio.file.Path;
 import java.util.List;
@@ -406,6 +407,12 @@ public record TrainingOptions(
     /** Gradual unfreezing from the top; see {@link Tuning#unfreezeEvery}. */
     public Builder unfreezeEvery(long value) {
       tuning = tuning.withUnfreezeEvery(value);
+      return this;
+    }
+
+    /** Low-rank adaptation, such as {@code lora(Lora.rank(8))}; null for none. */
+    public Builder lora(Lora value) {
+      tuning = tuning.withLora(value);
       return this;
     }
 

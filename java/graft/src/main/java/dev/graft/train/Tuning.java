@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
+import dev.graft.model.Lora;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -22,10 +23,12 @@ import java.util.List;
  * @param unfreezeEvery gradual unfreezing (Howard and Ruder, ULMFiT, arXiv:1801.06146): training
  *     begins with the head alone, and so many steps later the layer below joins, and so on down to
  *     the embeddings. 0: all train from the start; −1: a layer each pass over the data
+ * @param lora low-rank adaptation: the weights are frozen and matrices beside them train; null:
+ *     none
  */
-public record Tuning(double layerDecay, List<String> freeze, long unfreezeEvery) {
+public record Tuning(double layerDecay, List<String> freeze, long unfreezeEvery, Lora lora) {
   /** Everything trains at the same rate from the start. */
-  public static final Tuning NONE = new Tuning(1, List.of(), 0);
+  public static final Tuning NONE = new Tuning(1, List.of(), 0, null);
 
   public Tuning {
     freeze = List.copyOf(freeze);
@@ -44,15 +47,19 @@ public record Tuning(double layerDecay, List<String> freeze, long unfreezeEvery)
   }
 
   Tuning withLayerDecay(double value) {
-    return new Tuning(value, freeze, unfreezeEvery);
+    return new Tuning(value, freeze, unfreezeEvery, lora);
   }
 
   Tuning withFreeze(List<String> value) {
-    return new Tuning(layerDecay, value, unfreezeEvery);
+    return new Tuning(layerDecay, value, unfreezeEvery, lora);
   }
 
   Tuning withUnfreezeEvery(long value) {
-    return new Tuning(layerDecay, freeze, value);
+    return new Tuning(layerDecay, freeze, value, lora);
+  }
+
+  Tuning withLora(Lora value) {
+    return new Tuning(layerDecay, freeze, unfreezeEvery, value);
   }
 
   ObjectNode toJson() {
@@ -61,6 +68,9 @@ public record Tuning(double layerDecay, List<String> freeze, long unfreezeEvery)
     ArrayNode frozen = json.putArray("freeze");
     freeze.forEach(frozen::add);
     json.put("unfreezeEvery", unfreezeEvery);
+    if (lora != null) {
+      json.set("lora", lora.toJson());
+    }
     return json;
   }
 
@@ -78,7 +88,11 @@ public record Tuning(double layerDecay, List<String> freeze, long unfreezeEvery)
     List<String> freeze = new ArrayList<>();
     json.path("freeze").forEach(item -> freeze.add(item.asText()));
     try {
-      return new Tuning(decay.asDouble(), freeze, every.asLong());
+      return new Tuning(
+          decay.asDouble(),
+          freeze,
+          every.asLong(),
+          json.has("lora") ? Lora.fromJson(file, json.get("lora")) : null);
     } catch (IllegalArgumentException e) {
       throw InvalidInputException.of(file, e.getMessage());
     }

@@ -55,7 +55,7 @@ class LayerPlanTest {
 
   private Gradients gradients(Kind kind, String... freeze) {
     try (Network network = Toys.network(device, kind, DType.FLOAT32, 1, 0.1)) {
-      new LayerPlan(network, new Tuning(1, List.of(freeze), 0), 1);
+      new LayerPlan(network, new Tuning(1, List.of(freeze), 0, null), 1);
       Toys.Source source = new Toys.Source(kind, 6, 3);
       Batch batch = source.newBatch();
       source.fill(0, batch);
@@ -245,6 +245,6 @@ class LayerPlanTest {
   }
 
   private static Tuning freeze(String text) {
-    return new Tuning(1, List.of(text), 0);
+    return new Tuning(1, List.of(text), 0, null);
   }
 }

@@ -137,7 +137,7 @@ final class Toys {
     return state;
   }
 
-  private static String hash(Tensor tensor) {
+  static String hash(Tensor tensor) {
     float[] values = tensor.floats();
     ByteBuffer bytes = ByteBuffer.allocate(4 * values.length);
     for (float value : values) {
