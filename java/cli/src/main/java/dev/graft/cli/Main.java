@@ -22,6 +22,7 @@ import picocli.CommandLine.ScopeType;
       QuickstartCommand.class,
       DoctorCommand.class,
       TokenizerCommand.class,
+      CleanCommand.class,
       PretrainCommand.class,
       FinetuneCommand.class,
       EvaluateCommand.class,

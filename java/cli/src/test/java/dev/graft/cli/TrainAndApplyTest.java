@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.cli.Cli.Result;
+import dev.graft.io.Json;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -312,6 +313,34 @@ class TrainAndApplyTest {
         .refused("unknown.csv: the training text has");
     // As it was, though some of these fail after the run directory was begun.
     assertThat(Cli.tree(folder)).isEqualTo(before);
+  }
+
+  @Test
+  void clean_saysWhatIsLeftOutAndWhy() throws IOException {
+    Path in = Cli.write(folder.resolve("dirty/in.txt"), "one\u200B text", "one  text", "x", "");
+    Path out = folder.resolve("dirty/out.txt");
+    Path dropped = folder.resolve("dirty/dropped.jsonl");
+    Path report = folder.resolve("dirty/report.json");
+    List<Object> command = List.of("clean", "--input", in, "--documents", "line", "--out", out);
+    assertThat(Cli.run(Cli.line(command)).done().out())
+        .contains("2 of 3 documents", "1 dropped: exact duplicate");
+    assertThat(out).hasContent("one text\nx\n");
+    ObjectNode counts =
+        Cli.run(
+                Cli.line(
+                    command,
+                    List.of("--min-chars", 2, "--dropped", dropped, "--report", report, "--json")))
+            .done()
+            .json()
+            .get(0);
+    assertThat(counts.path("kept").asInt()).isEqualTo(1);
+    assertThat(Json.readObject(report)).isEqualTo(counts);
+    assertThat(Files.readAllLines(dropped))
+        .hasSize(2)
+        .anyMatch(line -> line.contains("\"reason\":\"exact_duplicate\",\"of\":1"))
+        .anyMatch(line -> line.contains("\"document\":3,\"reason\":\"too_short\""));
+    Cli.run(Cli.line(command, "--near", 0.1)).refused("nearDuplicates: expected 0, or");
+    Cli.run("clean", "--input", in, "--out", out).refused("out.txt", "name a .jsonl");
   }
 
   /** DuckDB is not on the class path of these tests; with it the commands are the same. */

@@ -26,44 +26,48 @@ public final class Documents {
    */
   public static void read(List<Path> files, DocumentMode mode, String field, Sink sink) {
     for (Path file : files) {
+      if (mode == DocumentMode.FILE) {
+        TextReader.pieces(file, sink::text);
+        sink.endOfDocument();
+      } else {
+        read(LineReader.open(file), mode, field, sink);
+      }
+    }
+  }
+
+  /** Reads the documents between lines, and closes them. */
+  static void read(LineReader reader, DocumentMode mode, String field, Sink sink) {
+    try (LineReader lines = reader) {
       switch (mode) {
-        case FILE -> {
-          TextReader.pieces(file, sink::text);
-          sink.endOfDocument();
-        }
-        case JSONL -> jsonLines(file, field, sink);
-        case BLANK_LINE -> blocks(file, sink);
-        case LINE -> lines(file, sink);
+        case JSONL -> jsonLines(lines, field, sink);
+        case BLANK_LINE -> blocks(lines, sink);
+        case LINE -> lines(lines, sink);
         default -> throw new AssertionError(mode);
       }
     }
   }
 
-  private static void lines(Path file, Sink sink) {
-    try (LineReader lines = LineReader.open(file)) {
-      for (String line = lines.next(); line != null; line = lines.next()) {
-        if (!line.isBlank()) {
-          sink.text(line);
-          sink.endOfDocument();
-        }
+  private static void lines(LineReader lines, Sink sink) {
+    for (String line = lines.next(); line != null; line = lines.next()) {
+      if (!line.isBlank()) {
+        sink.text(line);
+        sink.endOfDocument();
       }
     }
   }
 
-  private static void blocks(Path file, Sink sink) {
+  private static void blocks(LineReader lines, Sink sink) {
     // Not a piece a line: a token may hold a line end and the white space before it.
     TextPieces pieces = new TextPieces(sink::text);
     boolean open = false;
-    try (LineReader lines = LineReader.open(file)) {
-      for (String line = lines.next(); line != null; line = lines.next()) {
-        if (!line.isBlank()) {
-          pieces.append(open ? "\n" + line : line);
-          open = true;
-        } else if (open) {
-          pieces.end();
-          sink.endOfDocument();
-          open = false;
-        }
+    for (String line = lines.next(); line != null; line = lines.next()) {
+      if (!line.isBlank()) {
+        pieces.append(open ? "\n" + line : line);
+        open = true;
+      } else if (open) {
+        pieces.end();
+        sink.endOfDocument();
+        open = false;
       }
     }
     if (open) {
@@ -72,21 +76,19 @@ public final class Documents {
     }
   }
 
-  private static void jsonLines(Path file, String field, Sink sink) {
-    try (LineReader lines = LineReader.open(file)) {
-      for (String line = lines.next(); line != null; line = lines.next()) {
-        if (line.isBlank()) {
-          continue;
-        }
-        JsonNode text = LabelledJson.object(file, lines.number(), line).path(field);
-        if (!text.isTextual()) {
-          throw InvalidInputException.ofLine(
-              file, lines.number(), "there is no text field '" + field + "'");
-        }
-        if (!text.asText().isEmpty()) {
-          sink.text(text.asText());
-          sink.endOfDocument();
-        }
+  private static void jsonLines(LineReader lines, String field, Sink sink) {
+    for (String line = lines.next(); line != null; line = lines.next()) {
+      if (line.isBlank()) {
+        continue;
+      }
+      JsonNode text = LabelledJson.object(lines.source(), lines.number(), line).path(field);
+      if (!text.isTextual()) {
+        throw InvalidInputException.ofLine(
+            lines.source(), lines.number(), "there is no text field '" + field + "'");
+      }
+      if (!text.asText().isEmpty()) {
+        sink.text(text.asText());
+        sink.endOfDocument();
       }
     }
   }
