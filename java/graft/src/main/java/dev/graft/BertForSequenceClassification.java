@@ -149,8 +149,8 @@ public final class BertForSequenceClassification extends PreTrainedModel {
   }
 
   /**
-   * Trains on raw text. The model holds the last weights afterwards; with a run directory the best
-   * by validation accuracy are in {@code best/}, and a run that was stopped goes on by {@code
+   * Trains on raw text. With validation data the model holds its best weights afterwards ({@link
+   * dev.graft.train.Selection}), without it the last ones; a run that was stopped goes on by {@code
    * resume(true)} with the same data and options.
    *
    * @param validation what is judged every {@code evalEvery} steps and at the end; may be null

@@ -16,7 +16,7 @@ public record FitResult(TrainingResult training, long truncated, List<String> la
     labels = List.copyOf(labels);
   }
 
-  /** Metrics on the validation set after the last step; empty without one. */
+  /** Metrics of the model on the validation set; empty without one. */
   public Map<String, Double> validation() {
     return training.lastEvaluation();
   }

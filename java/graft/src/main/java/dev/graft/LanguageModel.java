@@ -31,8 +31,8 @@ public abstract sealed class LanguageModel extends PreTrainedModel
   }
 
   /**
-   * Trains on a corpus. The model holds the last weights afterwards; with a run directory the best
-   * by validation loss are in {@code best/}.
+   * Trains on a corpus. With validation data the model holds the best weights afterwards, or the
+   * last ones if the options say so ({@link dev.graft.train.Selection}).
    *
    * @param validation what the loss is taken on, every {@code evalEvery} steps and at the end;
    *     null: {@link CorpusOptions#validationShare()} of the corpus, or none

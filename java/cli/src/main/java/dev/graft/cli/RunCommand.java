@@ -97,6 +97,12 @@ abstract class RunCommand extends GraftCommand {
           .forEach((name, value) -> metrics.add(ProgressDisplay.metric(name, value)));
       text.append(metrics);
     }
+    if (result.stoppedEarly()) {
+      text.append("; stopped early, it got no better");
+    }
+    if (result.weightsStep() != result.steps()) {
+      text.append(String.format("; best weights, of step %,d", result.weightsStep()));
+    }
     if (result.skippedSteps() > 0) {
       text.append(
           String.format(
@@ -114,6 +120,9 @@ abstract class RunCommand extends GraftCommand {
     MetricsJson.put(line.putObject("validation"), result.lastEvaluation());
     line.put("best_metric", finite(result.bestMetric()))
         .put("best_step", result.bestStep())
+        .put("weights_step", result.weightsStep())
+        .put("stopped_early", result.stoppedEarly())
+        .put("trained_parameters", result.trainedParameters())
         .put("skipped_steps", result.skippedSteps())
         .put("tokens", result.tokens())
         .put("seconds", result.seconds())

@@ -140,8 +140,10 @@ final class TrainingFlags {
       names = "--eval-every",
       paramLabel = "N",
       order = 131,
-      description = "Steps between evaluations; 0: at the end alone (default: 500).")
-  Long evalEvery;
+      description =
+          "Steps between evaluations, or epoch; 0: at the end alone (default: 500; finetune:"
+              + " epoch).")
+  String evalEvery;
 
   @Option(
       names = "--save-every",
@@ -168,7 +170,10 @@ final class TrainingFlags {
       throw new InvalidInputException("--betas: expected two numbers, A,B");
     }
     recipe.runDirectory(out).resume(resume).dtype(dtype).decayAll(decayAll);
-    recipe.evalEvery(EVERY).saveEvery(EVERY);
+    recipe.saveEvery(EVERY);
+    if (recipe.build().evalEvery() >= 0) {
+      recipe.evalEvery(EVERY);
+    }
     set(steps, recipe::steps);
     set(epochs, recipe::epochs);
     set(batchSize, recipe::batchSize);
@@ -179,7 +184,9 @@ final class TrainingFlags {
     set(clip, recipe::clip);
     set(seed, recipe::seed);
     set(logEvery, recipe::logEvery);
-    set(evalEvery, recipe::evalEvery);
+    if (evalEvery != null) {
+      recipe.evalEvery(TuningFlags.every("--eval-every", evalEvery));
+    }
     set(saveEvery, recipe::saveEvery);
     set(keep, recipe::keepCheckpoints);
     if (betas != null) {

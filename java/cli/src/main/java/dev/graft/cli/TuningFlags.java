@@ -5,7 +5,10 @@ import dev.graft.train.TrainingOptions;
 import java.util.List;
 import picocli.CommandLine.Option;
 
-/** Which layers a fine-tuning changes, and how fast; see {@link dev.graft.train.Tuning}. */
+/**
+ * Which layers a fine-tuning changes, and how fast; which weights it ends with, and when. See
+ * {@link dev.graft.train.Tuning} and {@link dev.graft.train.Selection}.
+ */
 final class TuningFlags {
   @Option(
       names = "--layer-decay",
@@ -35,6 +38,33 @@ final class TuningFlags {
               + " (N: epoch).")
   String unfreezeEvery;
 
+  @Option(
+      names = "--patience",
+      paramLabel = "N",
+      order = 150,
+      description = "Stop after N evaluations in a row without a gain (default: never).")
+  Integer patience;
+
+  @Option(
+      names = "--min-delta",
+      paramLabel = "D",
+      order = 151,
+      description = "What counts as a gain: more than D (default: 0).")
+  Double minDelta;
+
+  @Option(
+      names = "--metric",
+      paramLabel = "NAME",
+      order = 152,
+      description = "What the best model is told by (default: the task's main metric).")
+  String metric;
+
+  @Option(
+      names = "--keep-last",
+      order = 153,
+      description = "End with the last weights instead of the best on the validation data.")
+  boolean keepLast;
+
   /** The recipe with what was given. */
   TrainingOptions.Builder over(TrainingOptions.Builder recipe) {
     if (layerDecay != null) {
@@ -48,18 +78,30 @@ final class TuningFlags {
       recipe.freeze(freeze.toArray(new String[0]));
     }
     if (unfreezeEvery != null) {
-      recipe.unfreezeEvery(steps(unfreezeEvery));
+      recipe.unfreezeEvery(every("--unfreeze-every", unfreezeEvery));
+    }
+    if (keepLast) {
+      recipe.loadBest(false);
+    }
+    if (metric != null) {
+      recipe.metric(metric);
+    }
+    try {
+      recipe.patience(patience == null ? 0 : patience).minDelta(minDelta == null ? 0 : minDelta);
+    } catch (IllegalArgumentException e) {
+      throw new InvalidInputException(e.getMessage(), e);
     }
     return recipe;
   }
 
-  private static long steps(String text) {
+  /** A number of steps, or −1 for each epoch. */
+  static long every(String option, String text) {
     if (text.equals("epoch")) {
       return -1;
     }
-    if (!text.matches("[1-9]\\d{0,8}")) {
+    if (!text.matches("\\d{1,9}")) {
       throw new InvalidInputException(
-          "--unfreeze-every: expected a number of steps or epoch, got " + text);
+          option + ": expected a number of steps or epoch, got " + text);
     }
     return Long.parseLong(text);
   }

@@ -193,6 +193,7 @@ final class BertJobs {
         .dtype(run.dtype())
         .logEvery(100)
         .evalEvery(Math.max(1, Math.round(stepsInAll / 10)))
+        .loadBest(false)
         .cancellation(run.cancellation())
         .listener(
             new TrainingListener() {

@@ -38,6 +38,8 @@ public final class OptionsJson {
         to.put(component.getName(), number.longValue());
       } else if (value instanceof Tuning tuning) {
         to.set(component.getName(), tuning.toJson());
+      } else if (value instanceof Selection selection) {
+        to.set(component.getName(), selection.toJson());
       } else if (value instanceof Schedule schedule) {
         to.put(component.getName(), schedule.name().toLowerCase(Locale.ROOT));
       }
@@ -91,6 +93,8 @@ public final class OptionsJson {
       return json.asInt();
     } else if (type == Tuning.class) {
       return Tuning.fromJson(file, json);
+    } else if (type == Selection.class) {
+      return Selection.fromJson(file, json);
     } else if (type == DType.class || type == Schedule.class) {
       for (Object constant : type.getEnumConstants()) {
         String spelled =

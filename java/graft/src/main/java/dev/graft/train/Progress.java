@@ -51,6 +51,14 @@ final class Progress {
   /** Steps done at the last evaluation; −1 before the first. */
   long evaluatedStep = -1;
 
+  /** Metric of the last evaluation that counted as a gain, and evaluations since. */
+  double gainedMetric = Double.NaN;
+
+  long withoutGain;
+
+  /** 1 once training ended for want of gains. */
+  long stoppedEarly;
+
   /** Seconds of training, of earlier processes too. */
   double seconds;
 

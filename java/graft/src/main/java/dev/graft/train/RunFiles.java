@@ -108,14 +108,7 @@ final class RunFiles implements AutoCloseable {
               "step %d and micro-step %d do not belong to checkpoint %d",
               progress.step, progress.microStep, checkpoint.step()));
     }
-    if (network.lora() == null) {
-      TensorFile.read(
-          checkpoint.directory().resolve(ModelDirectory.WEIGHTS), TensorFile.weights(network));
-    } else {
-      TensorFile.read(
-          checkpoint.directory().resolve(AdapterFiles.WEIGHTS), network.adapterTensors());
-    }
-    network.parameters().syncCompute();
+    readTrained(checkpoint.directory());
     TensorFile.read(
         checkpoint.directory().resolve(TensorFile.OPTIMIZER), TensorFile.moments(network));
     return progress;
@@ -181,6 +174,26 @@ final class RunFiles implements AutoCloseable {
     if (tokenizer != null) {
       tokenizer.savePretrained(folder);
     }
+  }
+
+  /** The reverse of {@link #writeTrained}. */
+  private void readTrained(Path folder) {
+    if (network.lora() == null) {
+      TensorFile.read(folder.resolve(ModelDirectory.WEIGHTS), TensorFile.weights(network));
+    } else {
+      TensorFile.read(folder.resolve(AdapterFiles.WEIGHTS), network.adapterTensors());
+    }
+    network.parameters().syncCompute();
+  }
+
+  /** Whether this process writes files. */
+  boolean writes() {
+    return directory != null;
+  }
+
+  /** Reads what {@link #saveBest} wrote. */
+  void loadBest() {
+    readTrained(directory.best());
   }
 
   /** Writes the network, or its adapter, as {@code best/}. */

@@ -25,7 +25,7 @@ import java.util.Map;
 /**
  * What must be the same for a resumed run to end bit-identical: the options that matter, model,
  * data, tokenizer, and the build and machine that decide how floats are rounded. How often a run
- * reports, evaluates and saves is not part of it.
+ * reports, evaluates and saves is not part of it, unless it may stop early.
  */
 final class RunIdentity {
   private static final int CHUNK = 1 << 18;
@@ -58,6 +58,10 @@ final class RunIdentity {
     v.put("option clip", Double.toString(options.clip()));
     v.put("option seed", Long.toString(options.seed()));
     v.put("option tuning", Json.line(options.tuning().toJson()));
+    if (options.selection().patience() > 0) {
+      v.put("option selection", Json.line(options.selection().toJson()));
+      v.put("option evalEvery", Long.toString(options.evalEvery()));
+    }
     v.put("option dtype", network.dtype().label());
     v.put("model task", network.task().name());
     v.put("model config", Json.line(network.config().toJson(network.task())));

@@ -11,7 +11,6 @@ import dev.graft.model.Task;
 import dev.graft.model.TrainStep;
 import dev.graft.runtime.Device;
 import java.util.Arrays;
-import java.util.Map;
 
 /**
  * Trains a network: per optimizer step, {@link TrainingOptions#gradientAccumulation()} batches
@@ -34,6 +33,7 @@ public final class Trainer {
   private static final int LABELS1 = 1;
   private static final int TOKENS = 2;
   private static final int CANCELLED = 3;
+  private static final int STOPPED = 4;
 
   @Saved("model.safetensors")
   private final Network network;
@@ -71,8 +71,8 @@ public final class Trainer {
   @Derived("the processes of the run; their number is checked against state.json")
   private final GradientExchange exchange;
 
-  @Derived("sums of a step over all processes: labels of both losses, tokens, cancellations")
-  private final long[] counts = new long[4];
+  @Derived("sums of a step over all processes: labels of both losses, tokens, who wants to end")
+  private final long[] counts = new long[5];
 
   @Derived("sums over all processes since the last reading: of both losses and of their labels")
   private final double[] losses = new double[4];
@@ -86,8 +86,8 @@ public final class Trainer {
   @Derived("of the plan and progress.step: depth of the lowest layer that trains")
   private int lowest;
 
-  @Derived("outcome of the last evaluation, recomputed if it is asked for after a resume")
-  private Map<String, Double> evaluation = Map.of();
+  @Derived("of the last evaluation, repeated if it is asked for after a resume, and of progress")
+  private ModelSelection selection;
 
   /** A trainer without evaluation or tokenizer files. */
   public Trainer(Network network, BatchSource data, TrainingOptions options) {
@@ -134,8 +134,8 @@ public final class Trainer {
   }
 
   /**
-   * Trains to the end, or until cancelled. The network holds the last weights afterwards; when one
-   * process returns, rank 0 has saved.
+   * Trains to the end, until it gets no better, or until cancelled. The network holds the last or
+   * the best weights afterwards, see {@link Selection}; when one process returns, rank 0 has saved.
    *
    * @throws dev.graft.io.InvalidInputException if the run directory cannot be used or written, or a
    *     resume would not be exact
@@ -176,6 +176,7 @@ public final class Trainer {
           plan.rest(lowest);
           step.recordAnew();
         }
+        selection = new ModelSelection(network, evaluator, options, files);
         clock.start(progress);
         return loop(files);
       } finally {
@@ -220,12 +221,12 @@ public final class Trainer {
   }
 
   private TrainingResult loop(RunFiles files) {
-    while (progress.step < totalSteps && fillBatches()) {
+    while (progress.step < totalSteps && progress.stoppedEarly == 0 && fillBatches()) {
       unfreeze();
       optimizerStep();
       boolean last = progress.step == totalSteps;
       boolean report = last || progress.step % options.logEvery() == 0;
-      boolean evaluate = evaluator != null && (last || due(options.evalEvery(), progress.step));
+      boolean evaluate = selection.due(progress, data.batchesPerEpoch(), last);
       boolean save = due(options.saveEvery(), progress.step);
       // After a skipped step every step is read, so that a row of them is counted exactly.
       if (report || evaluate || save || progress.skippedInARow > 0) {
@@ -235,7 +236,7 @@ public final class Trainer {
         report(files);
       }
       if (evaluate) {
-        evaluate(files);
+        evaluate();
       }
       if (save) {
         save(files);
@@ -274,12 +275,14 @@ public final class Trainer {
   /**
    * Fills this process' batches of the next step and counts over all processes.
    *
-   * @return false if the run was cancelled, in whichever process
+   * @return false if the run was cancelled or gets no better, in whichever process
    */
   private boolean fillBatches() {
     Arrays.fill(counts, 0);
     if (options.cancellation().isCancelled()) {
       counts[CANCELLED] = 1;
+    } else if (selection.wantsToStop(progress)) {
+      counts[STOPPED] = 1;
     } else {
       for (int i = 0; i < batches.length; i++) {
         Batch batch = batches[i];
@@ -291,7 +294,8 @@ public final class Trainer {
       }
     }
     exchange.sum(counts);
-    return counts[CANCELLED] == 0;
+    progress.stoppedEarly = counts[STOPPED] > 0 && counts[CANCELLED] == 0 ? 1 : 0;
+    return counts[CANCELLED] == 0 && counts[STOPPED] == 0;
   }
 
   private static float scale(long labels) {
@@ -377,33 +381,9 @@ public final class Trainer {
     options.listener().onStep(event);
   }
 
-  private void evaluate(RunFiles files) {
+  private void evaluate() {
     clock.pause();
-    evaluation = evaluator.evaluate(network);
-    device.lossReset();
-    Double main = evaluation.get(evaluator.mainMetric());
-    if (main == null) {
-      throw new IllegalStateException(
-          "evaluator: its metrics " + evaluation.keySet() + " lack " + evaluator.mainMetric());
-    }
-    // After a resume at the last step this repeats an evaluation that was reported already.
-    if (progress.evaluatedStep != progress.step) {
-      boolean best =
-          !Double.isNaN(main)
-              && (Double.isNaN(progress.bestMetric)
-                  || (evaluator.higherIsBetter()
-                      ? main > progress.bestMetric
-                      : main < progress.bestMetric));
-      if (best) {
-        progress.bestMetric = main;
-        progress.bestStep = progress.step;
-        files.saveBest();
-      }
-      progress.evaluatedStep = progress.step;
-      EvalEvent event = new EvalEvent(progress.step, evaluation, evaluator.mainMetric(), best);
-      files.log(event);
-      options.listener().onEvaluation(event);
-    }
+    selection.evaluate(progress);
     clock.resume();
   }
 
@@ -418,15 +398,18 @@ public final class Trainer {
   }
 
   private TrainingResult finish(RunFiles files) {
-    boolean cancelled = progress.step < totalSteps;
-    if (evaluator != null && !cancelled && evaluation.isEmpty()) {
-      evaluate(files);
+    boolean stoppedEarly = progress.stoppedEarly > 0;
+    boolean cancelled = progress.step < totalSteps && !stoppedEarly;
+    if (evaluator != null && !cancelled && selection.evaluation().isEmpty()) {
+      evaluate();
     }
-    if (cancelled) {
+    if (cancelled || stoppedEarly) {
       readBack();
     }
     save(files);
+    long weightsStep = progress.step;
     if (!cancelled) {
+      weightsStep = selection.takeBest(progress);
       files.saveModel();
     }
     files.drawLosses();
@@ -435,9 +418,12 @@ public final class Trainer {
         progress.step,
         totalSteps,
         progress.lastLoss,
-        evaluation,
+        selection.evaluation(),
         progress.bestMetric,
         progress.bestStep,
+        weightsStep,
+        stoppedEarly,
+        network.parameters().trainableCount(),
         progress.skippedSteps,
         progress.tokens,
         progress.seconds,

@@ -24,11 +24,13 @@ import java.util.Objects;
  * @param decayAll decay biases and LayerNorm too, rather than matrices alone
  * @param clip largest gradient norm; 0: no clipping
  * @param logEvery steps between reports (and between readings of the loss)
- * @param evalEvery steps between evaluations; 0: at the end alone
+ * @param evalEvery steps between evaluations; 0: at the end alone; −1: after each pass over the
+ *     data
  * @param saveEvery steps between checkpoints; 0: at the end alone
  * @param keepCheckpoints checkpoints kept, at least 2
  * @param maxSkippedInARow steps with a non-finite gradient in a row that end the run
  * @param tuning what of the network trains, and how fast
+ * @param selection which weights the run ends with, and when it ends early
  * @param runDirectory where checkpoints, metrics and the model go; null: nothing is written
  * @param resume go on from the newest complete checkpoint of the run directory
  * @param exchange joins the gradients of several processes; {@code gradientAccumulation} and sizes
@@ -59,6 +61,7 @@ public record TrainingOptions(
     int keepCheckpoints,
     int maxSkippedInARow,
     Tuning tuning,
+    Selection selection,
     Path runDirectory,
     boolean resume,
     TrainingListener listener,
@@ -73,6 +76,7 @@ public record TrainingOptions(
     Objects.requireNonNull(schedule, "schedule");
     Objects.requireNonNull(dtype, "dtype");
     Objects.requireNonNull(tuning, "tuning");
+    Objects.requireNonNull(selection, "selection");
     Objects.requireNonNull(listener, "listener");
     Objects.requireNonNull(cancellation, "cancellation");
     Objects.requireNonNull(exchange, "exchange");
@@ -101,7 +105,7 @@ public record TrainingOptions(
     require(finite(clip) && clip >= 0, "clip", "at least 0", clip);
     require(dtype != DType.INT32, "dtype", "fp32 or bf16", dtype.label());
     require(logEvery >= 1, "logEvery", "at least 1", logEvery);
-    require(evalEvery >= 0, "evalEvery", "at least 0", evalEvery);
+    require(evalEvery >= -1, "evalEvery", "at least 0 (or -1: each epoch)", evalEvery);
     require(saveEvery >= 0, "saveEvery", "at least 0", saveEvery);
     require(keepCheckpoints >= 2, "keepCheckpoints", "at least 2", keepCheckpoints);
     require(maxSkippedInARow >= 1, "maxSkippedInARow", "at least 1", maxSkippedInARow);
@@ -122,10 +126,11 @@ public record TrainingOptions(
   /**
    * Fine-tuning as people expect it: batches of 8, a rate by the network's width (5e-5 at 768
    * channels) falling linearly to 0 after a warm-up of a tenth, 3 to 20 epochs by the size of the
-   * data, clip 1.0, AdamW with β 0.9 and 0.999, ε 1e-8, decay 0.01 on matrices.
+   * data, clip 1.0, AdamW with β 0.9 and 0.999, ε 1e-8, decay 0.01 on matrices. With validation
+   * data it is judged after each epoch and ends with its best weights.
    */
   public static Builder finetuning() {
-    return new Builder();
+    return new Builder().evalEvery(-1).loadBest(true);
   }
 
   /**
@@ -171,6 +176,7 @@ public record TrainingOptions(
     b.keepCheckpoints = keepCheckpoints;
     b.maxSkippedInARow = maxSkippedInARow;
     b.tuning = tuning;
+    b.selection = selection;
     b.runDirectory = runDirectory;
     b.resume = resume;
     b.listener = listener;
@@ -257,6 +263,7 @@ public record TrainingOptions(
     private int keepCheckpoints = 2;
     private int maxSkippedInARow = 20;
     private Tuning tuning = Tuning.NONE;
+    private Selection selection = Selection.NONE;
     private Path runDirectory;
     private boolean resume;
     private TrainingListener listener = TrainingListener.NONE;
@@ -416,6 +423,35 @@ public record TrainingOptions(
       return this;
     }
 
+    public Builder selection(Selection value) {
+      selection = value;
+      return this;
+    }
+
+    /** Whether the run ends with its best weights instead of the last. */
+    public Builder loadBest(boolean value) {
+      selection = selection.withLoadBest(value);
+      return this;
+    }
+
+    /** What the best is told by, such as {@code f1_macro}; see {@link Selection#metric}. */
+    public Builder metric(String value) {
+      selection = selection.withMetric(value);
+      return this;
+    }
+
+    /** Stops after so many evaluations in a row without a gain. */
+    public Builder patience(int value) {
+      selection = selection.withPatience(value);
+      return this;
+    }
+
+    /** What counts as a gain; see {@link Selection#minDelta}. */
+    public Builder minDelta(double value) {
+      selection = selection.withMinDelta(value);
+      return this;
+    }
+
     public Builder runDirectory(Path value) {
       runDirectory = value;
       return this;
@@ -472,6 +508,7 @@ public record TrainingOptions(
           keepCheckpoints,
           maxSkippedInARow,
           tuning,
+          selection,
           runDirectory,
           resume,
           listener,

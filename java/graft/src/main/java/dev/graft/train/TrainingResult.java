@@ -9,9 +9,14 @@ import java.util.Map;
  * @param steps steps done in all
  * @param totalSteps steps asked for
  * @param finalLoss loss of the last report; NaN if no step was run
- * @param lastEvaluation metrics of the last evaluation, empty if there was none
+ * @param lastEvaluation metrics of the weights the network ended with, empty if they were not
+ *     judged
  * @param bestMetric best value of the evaluator's main metric; NaN without one
  * @param bestStep steps done when it was reached; −1 without one
+ * @param weightsStep steps done when the network had the weights it ended with: {@code bestStep} if
+ *     the best were taken, otherwise {@code steps}
+ * @param stoppedEarly whether it ended for want of gains
+ * @param trainedParameters numbers that were trained
  * @param skippedSteps steps skipped because their gradient was not finite
  * @param tokens tokens trained on
  * @param seconds time of training, before a resume included
@@ -26,6 +31,9 @@ public record TrainingResult(
     Map<String, Double> lastEvaluation,
     double bestMetric,
     long bestStep,
+    long weightsStep,
+    boolean stoppedEarly,
+    long trainedParameters,
     long skippedSteps,
     long tokens,
     double seconds,
@@ -37,8 +45,12 @@ public record TrainingResult(
   public String summary() {
     if (!cancelled) {
       return String.format(
-          "%,d steps, loss %.4f%s",
-          steps, finalLoss, modelDirectory == null ? "" : ", model in " + modelDirectory);
+          "%,d steps%s, loss %.4f%s%s",
+          steps,
+          stoppedEarly ? " (stopped early, no gain)" : "",
+          finalLoss,
+          weightsStep == steps ? "" : String.format(", best weights of step %,d", weightsStep),
+          modelDirectory == null ? "" : ", model in " + modelDirectory);
     }
     return lastCheckpoint == null
         ? String.format(

@@ -252,7 +252,8 @@ class TrainerTest {
       assertThat(events).extracting(EvalEvent::best).containsExactly(true, true, false);
       assertThat(result.bestMetric()).isEqualTo(0.9);
       assertThat(result.bestStep()).isEqualTo(8);
-      assertThat(result.lastEvaluation()).containsEntry("score", 0.4);
+      assertThat(result.weightsStep()).isEqualTo(8);
+      assertThat(result.lastEvaluation()).containsEntry("score", 0.9);
     }
     for (String directory : new String[] {"best", "model"}) {
       assertThat(run.resolve(directory))

@@ -79,6 +79,10 @@ class TrainingOptionsTest {
             .layerDecay(0.9)
             .freeze("embeddings")
             .unfreezeEvery(22)
+            .loadBest(false)
+            .metric("loss")
+            .patience(23)
+            .minDelta(0.6)
             .runDirectory(Path.of("run"))
             .resume(true)
             .listener(new TrainingListener() {})
@@ -113,6 +117,9 @@ class TrainingOptionsTest {
     "weightDecay, at least 0",
     "layerDecay, 'above 0, at most 1'",
     "unfreezeEvery, at least 0",
+    "evalEvery, at least 0 (or -1: each epoch)",
+    "patience, at least 0",
+    "minDelta, at least 0",
     "resume, a runDirectory",
     "epochs, at least 0",
     "dtype, fp32 or bf16",
@@ -132,6 +139,9 @@ class TrainingOptionsTest {
               case "keepCheckpoints" -> b.keepCheckpoints(1);
               case "weightDecay" -> b.weightDecay(-1);
               case "layerDecay" -> b.layerDecay(0);
+              case "evalEvery" -> b.evalEvery(-2);
+              case "patience" -> b.patience(-1);
+              case "minDelta" -> b.minDelta(Double.NaN);
               case "unfreezeEvery" -> b.unfreezeEvery(-2);
               case "resume" -> b.resume(true);
               case "epochs" -> b.epochs(-1);
