@@ -21,6 +21,21 @@ public final class InputLimits {
   /** Bytes of a safetensors header, as the format's reference library allows. */
   public static final long SAFETENSORS_HEADER = 100L << 20;
 
+  /** Files of a checkpoint in several. */
+  public static final int SHARDS = 1000;
+
+  /** Bytes of the pickles of a PyTorch checkpoint; that of a model of 1.5 B numbers has 0.2 MB. */
+  public static final long PICKLE = 16L << 20;
+
+  /** Objects such a pickle makes. */
+  public static final int PICKLE_OBJECTS = 1 << 20;
+
+  /** Bytes of the directory of a zip archive. */
+  public static final int ZIP_DIRECTORY = 64 << 20;
+
+  /** Axes of a tensor. */
+  public static final int TENSOR_AXES = 64;
+
   /** Characters of vocab.txt or merges.txt. */
   public static final int VOCABULARY_FILE = 64 << 20;
 

@@ -6,12 +6,14 @@ import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 
 /**
- * A model on disk: {@code config.json}, {@code model.safetensors} and tokenizer files.
+ * A model on disk: {@code config.json}, weights ({@link WeightSource}) and tokenizer files.
  *
  * @param path the directory
  */
 public record ModelDirectory(Path path) {
   public static final String CONFIG = "config.json";
+
+  /** What is written; {@link WeightSource#FILES} are read. */
   public static final String WEIGHTS = "model.safetensors";
 
   /**
@@ -103,7 +105,7 @@ public record ModelDirectory(Path path) {
   }
 
   /** The weights, opened. */
-  public Safetensors weights() {
-    return Safetensors.open(file(WEIGHTS));
+  public WeightSource weights() {
+    return WeightSource.open(path);
   }
 }

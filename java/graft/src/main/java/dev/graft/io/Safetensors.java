@@ -2,7 +2,6 @@ package dev.graft.io;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import dev.graft.runtime.BFloat16;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -22,9 +21,7 @@ import java.util.Set;
  * tensors' bytes. Everything the header claims is checked before a byte of data is trusted: length,
  * dtypes, shapes, ranges without holes or overlap.
  */
-public final class Safetensors implements AutoCloseable {
-  private static final int CHUNK = 1 << 20;
-
+public final class Safetensors implements WeightSource {
   private final Path file;
   private final FileChannel channel;
   private final Map<String, TensorInfo> tensors;
@@ -190,15 +187,18 @@ public final class Safetensors implements AutoCloseable {
     }
   }
 
+  @Override
   public Path file() {
     return file;
   }
 
   /** Names in the header's order. */
+  @Override
   public Set<String> names() {
     return Collections.unmodifiableSet(tensors.keySet());
   }
 
+  @Override
   public boolean contains(String name) {
     return tensors.containsKey(name);
   }
@@ -214,6 +214,16 @@ public final class Safetensors implements AutoCloseable {
       throw InvalidInputException.of(file, "there is no tensor " + name);
     }
     return info;
+  }
+
+  @Override
+  public long[] shape(String name) {
+    return info(name).shape();
+  }
+
+  @Override
+  public long storedCount() {
+    return tensors.values().stream().mapToLong(TensorInfo::count).sum();
   }
 
   /** The bytes of a tensor of at most 2 GB, mapped, little endian. */
@@ -269,66 +279,15 @@ public final class Safetensors implements AutoCloseable {
     return (int) info.count();
   }
 
-  /** Elements {@code [first, first + count)} of a floating-point tensor as floats. */
+  @Override
   public float[] floats(String name, long first, int count) {
     TensorInfo info = info(name);
-    switch (info.dtype()) {
-      case "F32", "F64", "BF16", "F16" -> {}
-      default ->
-          throw InvalidInputException.of(
-              file, "tensor " + name + ": expected floating-point numbers, got " + info.dtype());
-    }
+    Floats.requireFloats(file, name, info.dtype());
     if (first < 0 || count < 0 || first > info.count() - count) {
       throw new IndexOutOfBoundsException(
           name + ": " + count + " elements from " + first + " on of " + info.count());
     }
-    int bytes = TensorInfo.elementBytes(info.dtype());
-    float[] out = new float[count];
-    ByteBuffer raw =
-        ByteBuffer.allocate(Math.min(count, CHUNK) * bytes).order(ByteOrder.LITTLE_ENDIAN);
-    for (int at = 0; at < count; at += Math.min(count - at, CHUNK)) {
-      int part = Math.min(count - at, CHUNK);
-      raw.clear().limit(part * bytes);
-      read(name, (first + at) * bytes, raw);
-      raw.flip();
-      convert(info.dtype(), raw, out, at, part);
-    }
-    return out;
-  }
-
-  private static void convert(String dtype, ByteBuffer raw, float[] out, int at, int count) {
-    switch (dtype) {
-      case "F32" -> raw.asFloatBuffer().get(out, at, count);
-      case "F64" -> {
-        for (int i = at; i < at + count; i++) {
-          out[i] = (float) raw.getDouble();
-        }
-      }
-      case "BF16" -> {
-        for (int i = at; i < at + count; i++) {
-          out[i] = BFloat16.toFloat(raw.getShort());
-        }
-      }
-      default -> {
-        for (int i = at; i < at + count; i++) {
-          out[i] = halfToFloat(raw.getShort());
-        }
-      }
-    }
-  }
-
-  private static float halfToFloat(short half) {
-    int sign = (half & 0x8000) << 16;
-    int exponent = (half >>> 10) & 0x1F;
-    int fraction = half & 0x3FF;
-    if (exponent == 31) {
-      return Float.intBitsToFloat(sign | 0x7F800000 | (fraction << 13));
-    }
-    if (exponent == 0) {
-      float magnitude = fraction * 0x1p-24f;
-      return sign == 0 ? magnitude : -magnitude;
-    }
-    return Float.intBitsToFloat(sign | ((exponent + 112) << 23) | (fraction << 13));
+    return Floats.read(info.dtype(), (offset, to) -> read(name, offset, to), first, count);
   }
 
   /** An integer or boolean tensor of at most 2 GB as ints. */
@@ -361,8 +320,7 @@ public final class Safetensors implements AutoCloseable {
     return out;
   }
 
-  private static void readFully(Path file, FileChannel channel, long at, ByteBuffer to)
-      throws IOException {
+  static void readFully(Path file, FileChannel channel, long at, ByteBuffer to) throws IOException {
     long position = at;
     while (to.hasRemaining()) {
       int read = channel.read(to, position);

@@ -1,6 +1,6 @@
 package dev.graft.model;
 
-import dev.graft.io.Safetensors;
+import dev.graft.io.WeightSource;
 
 /**
  * What a family calls its tensors, without the {@code .weight} and {@code .bias} at the end.
@@ -112,7 +112,7 @@ record EncoderNames(
   }
 
   /** What a checkpoint is for, by the heads it holds. */
-  Task taskOf(Safetensors weights) {
+  Task taskOf(WeightSource weights) {
     boolean words = PublishedNames.find(weights, transform + ".weight") != null;
     if (words) {
       boolean sentences = PublishedNames.find(weights, NEXT_SENTENCE + ".weight") != null;

@@ -5,7 +5,7 @@ import dev.graft.io.AtomicFiles;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.io.ModelDirectory;
-import dev.graft.io.Safetensors;
+import dev.graft.io.WeightSource;
 import dev.graft.model.Parameters.Loaded;
 import dev.graft.model.Parameters.Parameter;
 import dev.graft.model.Parameters.Part;
@@ -109,7 +109,7 @@ public abstract class Network implements AutoCloseable {
     if (told != Task.BASE || config.path("architectures").has(0)) {
       return told;
     }
-    try (Safetensors weights = model.weights()) {
+    try (WeightSource weights = model.weights()) {
       String type = config.path("model_type").asText("");
       for (EncoderFamily family : EncoderFamily.values()) {
         if (family.modelType().equals(type)) {
@@ -148,7 +148,7 @@ public abstract class Network implements AutoCloseable {
           model.file(ModelDirectory.CONFIG),
           "there are no classes (id2label); give their names or fine-tune first");
     }
-    try (Safetensors weights = model.weights()) {
+    try (WeightSource weights = model.weights()) {
       config = asStored(config, weights);
       requireAllOf(config, weights);
       Network network = build(device, config, task, dtype, null);
@@ -192,7 +192,7 @@ public abstract class Network implements AutoCloseable {
    * What a checkpoint holds decides where config.json says nothing (a base model's pooler) or what
    * is not so: a projection on the vocabulary that differs from the embeddings is not tied to them.
    */
-  private static ModelConfig asStored(ModelConfig config, Safetensors weights) {
+  private static ModelConfig asStored(ModelConfig config, WeightSource weights) {
     if (config instanceof Gpt2Config gpt2) {
       boolean tied =
           gpt2.tiedHead() && sameIfBoth(weights, "transformer.wte.weight", "lm_head.weight");
@@ -207,7 +207,7 @@ public abstract class Network implements AutoCloseable {
     return bert.withTiedHead(tied).withPooler(pooler);
   }
 
-  private static boolean sameIfBoth(Safetensors weights, String embeddings, String projection) {
+  private static boolean sameIfBoth(WeightSource weights, String embeddings, String projection) {
     String one = PublishedNames.findUntied(weights, embeddings);
     String other = PublishedNames.findUntied(weights, projection);
     if (one == null || other == null || same(weights, one, other)) {
@@ -217,11 +217,11 @@ public abstract class Network implements AutoCloseable {
     return false;
   }
 
-  private static boolean same(Safetensors weights, String one, String other) {
-    if (!Arrays.equals(weights.info(one).shape(), weights.info(other).shape())) {
+  private static boolean same(WeightSource weights, String one, String other) {
+    if (!Arrays.equals(weights.shape(one), weights.shape(other))) {
       return false;
     }
-    long count = weights.info(one).count();
+    long count = weights.count(one);
     for (long first = 0; first < count; first += COMPARED) {
       int length = (int) Math.min(COMPARED, count - first);
       if (!Arrays.equals(
@@ -236,8 +236,8 @@ public abstract class Network implements AutoCloseable {
    * A config.json out of order may ask for more than any memory holds. What it asks for must be in
    * the file, so that is looked at before memory is taken.
    */
-  private static void requireAllOf(ModelConfig config, Safetensors weights) {
-    double held = weights.names().stream().mapToDouble(name -> weights.info(name).count()).sum();
+  private static void requireAllOf(ModelConfig config, WeightSource weights) {
+    double held = weights.storedCount();
     double channels = config.channels();
     double inner;
     double rows = (double) config.vocabSize() + config.maxPositions();
@@ -258,7 +258,7 @@ public abstract class Network implements AutoCloseable {
     }
   }
 
-  private void check(Safetensors weights, Loaded loaded) {
+  private void check(WeightSource weights, Loaded loaded) {
     List<String> body = loaded.missing().stream().filter(name -> !isHead(name)).toList();
     if (!body.isEmpty()) {
       throw InvalidInputException.of(
@@ -478,7 +478,7 @@ public abstract class Network implements AutoCloseable {
 
   private void saveConfig(Path directory) {
     ObjectNode json = config.toJson(task);
-    json.put("torch_dtype", "float32");
+    json.put("dtype", "float32");
     AtomicFiles.write(directory.resolve(ModelDirectory.CONFIG), Json.pretty(json));
   }
 

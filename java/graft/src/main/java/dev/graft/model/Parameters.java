@@ -3,9 +3,8 @@ package dev.graft.model;
 import dev.graft.bindings.Status;
 import dev.graft.bindings.global.graft;
 import dev.graft.io.InvalidInputException;
-import dev.graft.io.Safetensors;
 import dev.graft.io.SafetensorsWriter;
-import dev.graft.io.TensorInfo;
+import dev.graft.io.WeightSource;
 import dev.graft.model.Recording.Layout;
 import dev.graft.program.Ops;
 import dev.graft.runtime.Arena;
@@ -459,7 +458,7 @@ public final class Parameters implements AutoCloseable {
    *
    * @return names it does not hold (their weights are left as they are) and names nobody asked for
    */
-  Loaded load(Safetensors file) {
+  Loaded load(WeightSource file) {
     Set<String> unused = new TreeSet<>(file.names());
     List<String> missing = new ArrayList<>();
     for (Parameter p : base()) {
@@ -471,8 +470,8 @@ public final class Parameters implements AutoCloseable {
         }
         unused.remove(key);
         fileKeys.put(part.name(), key);
-        TensorInfo info = file.info(key);
-        if (!Arrays.equals(info.shape(), part.shape())) {
+        long[] shape = file.shape(key);
+        if (!Arrays.equals(shape, part.shape())) {
           throw InvalidInputException.of(
               file.file(),
               "tensor "
@@ -480,7 +479,7 @@ public final class Parameters implements AutoCloseable {
                   + ": expected shape "
                   + Arrays.toString(part.shape())
                   + " by config.json, got "
-                  + Arrays.toString(info.shape()));
+                  + Arrays.toString(shape));
         }
         for (long first = 0; first < part.count(); first += CHUNK) {
           int length = (int) Math.min(CHUNK, part.count() - first);

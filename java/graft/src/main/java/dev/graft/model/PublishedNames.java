@@ -1,6 +1,6 @@
 package dev.graft.model;
 
-import dev.graft.io.Safetensors;
+import dev.graft.io.WeightSource;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.LinkedHashSet;
@@ -55,16 +55,16 @@ final class PublishedNames {
   }
 
   /** The key of a tensor in a checkpoint, or null. */
-  static String find(Safetensors file, String name) {
+  static String find(WeightSource file, String name) {
     return first(file, of(name));
   }
 
   /** The same, not looking at names of tensors it may be tied to. */
-  static String findUntied(Safetensors file, String name) {
+  static String findUntied(WeightSource file, String name) {
     return first(file, spellings(name));
   }
 
-  private static String first(Safetensors file, Collection<String> names) {
+  private static String first(WeightSource file, Collection<String> names) {
     return names.stream().filter(file::contains).findFirst().orElse(null);
   }
 }

@@ -21,8 +21,14 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
+import java.util.stream.Stream;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipFile;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -184,6 +190,78 @@ class MutationFuzzTest {
             }
           }
         });
+  }
+
+  private static void readAll(WeightSource weights) {
+    for (String name : weights.names()) {
+      long count = weights.count(name);
+      try {
+        weights.floats(name, 0, (int) Math.min(count, 1000));
+      } catch (InvalidInputException e) {
+        if (!e.getMessage().contains("expected floating-point numbers")) {
+          throw e;
+        }
+      }
+    }
+  }
+
+  @Test
+  void pytorchCheckpoints() throws IOException {
+    for (String name : List.of("views-zip.bin", "views-legacy.bin", "views-protocol4.bin")) {
+      Path file = directory.resolve(name);
+      Files.copy(Path.of("src/test/resources/checkpoints").resolve(name), file);
+      fuzz(
+          file,
+          1_500,
+          1_000_000,
+          () -> {
+            try (PytorchCheckpoint weights = PytorchCheckpoint.open(file)) {
+              readAll(weights);
+            }
+          });
+    }
+  }
+
+  /** The pickle alone, in an archive whose checksums are right. */
+  @Test
+  void picklesOfPytorch() throws IOException {
+    Path archive = directory.resolve("archive.bin");
+    Map<String, byte[]> entries = new LinkedHashMap<>();
+    try (ZipFile zip = new ZipFile("src/test/resources/checkpoints/views-zip.bin")) {
+      for (ZipEntry entry : Collections.list(zip.entries())) {
+        entries.put(entry.getName(), zip.getInputStream(entry).readAllBytes());
+      }
+    }
+    String pickle =
+        entries.keySet().stream().filter(name -> name.endsWith("data.pkl")).findFirst().get();
+    Path file = directory.resolve("data.pkl");
+    Files.write(file, entries.get(pickle));
+    fuzz(
+        file,
+        2_000,
+        1_000_000,
+        () -> {
+          entries.put(pickle, Files.readAllBytes(file));
+          PytorchCheckpointTest.writeZip(archive, entries);
+          try (PytorchCheckpoint weights = PytorchCheckpoint.open(archive)) {
+            readAll(weights);
+          }
+        });
+  }
+
+  @Test
+  void shardIndexes() throws IOException {
+    Path set = Files.createDirectory(directory.resolve("sharded"));
+    try (Stream<Path> files = Files.list(Path.of("src/test/resources/checkpoints/bert-shards"))) {
+      for (Path file : files.toList()) {
+        Files.copy(file, set.resolve(file.getFileName()));
+      }
+    }
+    fuzz(
+        set.resolve("pytorch_model.bin.index.json"),
+        500,
+        200_000,
+        () -> WeightSource.open(set).close());
   }
 
   private void tokenizer(Path file) throws IOException {
