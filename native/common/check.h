@@ -80,6 +80,13 @@ static inline int check_dropout(const char* op, const char* name, int32_t dropou
   return check_range(op, name, dropout, 0, 255);
 }
 
+// A finite weight of class `index`, at least 0.
+static inline int check_weight(const char* op, const char* name, float weight, int64_t index) {
+  if (weight >= 0.0f && weight <= __FLT_MAX__) return GRAFT_OK;
+  return fail(GRAFT_INVALID_SHAPE, "%s: %s: expected a finite number >= 0, got %g at %lld", op, name,
+              static_cast<double>(weight), static_cast<long long>(index));
+}
+
 static inline int check_workspace(const char* op, const void* workspace, int64_t got, int64_t needed) {
   if (needed == 0) return GRAFT_OK;
   if (got < needed)

@@ -130,6 +130,7 @@ int loss_reset(void* state) {
   graft_step_results& results = context_of(state).results;
   for (int slot = 0; slot < GRAFT_LOSS_SLOTS; ++slot) {
     results.loss_sum[slot] = 0.0;
+    results.loss_weight[slot] = 0.0;
     results.loss_count[slot] = 0;
   }
   return GRAFT_OK;
@@ -146,6 +147,7 @@ int step_restore(void* state, const graft_step_results* results) {
   own.skipped_steps = results->skipped_steps;
   for (int slot = 0; slot < GRAFT_LOSS_SLOTS; ++slot) {
     own.loss_sum[slot] = results->loss_sum[slot];
+    own.loss_weight[slot] = results->loss_weight[slot];
     own.loss_count[slot] = results->loss_count[slot];
   }
   return GRAFT_OK;

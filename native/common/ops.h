@@ -19,6 +19,9 @@
   X(activation_forward, graft_activation_args)                 \
   X(activation_backward, graft_activation_args)                \
   X(classifier, graft_classifier_args)                         \
+  X(segment_classifier, graft_segment_classifier_args)         \
+  X(binary_cross_entropy, graft_binary_cross_entropy_args)     \
+  X(mean_squared_error, graft_mean_squared_error_args)         \
   X(grad_norm, graft_grad_norm_args)                           \
   X(adamw, graft_adamw_args)                                   \
   X(sample, graft_sample_args)                                 \
@@ -36,5 +39,8 @@
   X(add_norm_backward_workspace, graft_add_norm_backward_args) \
   X(activation_workspace, graft_activation_args)               \
   X(classifier_workspace, graft_classifier_args)               \
+  X(segment_classifier_workspace, graft_segment_classifier_args) \
+  X(binary_cross_entropy_workspace, graft_binary_cross_entropy_args) \
+  X(mean_squared_error_workspace, graft_mean_squared_error_args) \
   X(sample_workspace, graft_sample_args)                       \
   X(column_sum_workspace, graft_column_sum_args)

@@ -1,6 +1,10 @@
 // Softmax cross-entropy with the logits' gradient in their place.
 //
-//   loss_r = ln sum_v e^x_v - x_target;   dlogits_v = loss_scale (e^x_v / sum - [v = target])
+//   loss_r = (1 - e) w_t (lse - x_t) + e / V sum_v w_v (lse - x_v),      lse = ln sum_v e^x_v
+//   dlogits_v = loss_scale (p_v ((1 - e) w_t + e / V W) - (1 - e) w_t [v = t] - e / V w_v)
+//
+// with p = softmax(x), target t, class weights w (1 without), W their sum and smoothing e; without
+// both loss_scale (p_v - [v = t]).
 //
 // Powers of two throughout: 2^(L x - M) with L = log2 e in float32 and M = L max x rounded once. The
 // rounding of M is the same in every term and in the loss, so it cancels. Sum and maximum are found in
@@ -11,6 +15,7 @@
 //   name     dtype  shape   stride      aligned to  in/out
 //   logits   T      [R, V]  row_stride  element     in/out (in only with forward_only)
 //   targets  i32    [R]                 element     in
+//   weights  f32    [V]                 element     in, optional
 //   losses   f32    [R]                 element     out, optional
 #include <math.h>
 
@@ -58,13 +63,36 @@ row_sum sum_of_row(const T* x, int64_t vocabulary) {
   return row;
 }
 
+// sum_v w_v (x_v - centre): a chunk in the lanes, chunks in double. Far from zero the sum of x_v
+// itself would lose what tells the logits apart.
 template <typename T>
-void write_gradient(T* x, int64_t vocabulary, int64_t row_stride, const row_sum& row, float scale) {
+double weighted_sum_of_row(const T* x, const float* weights, int64_t vocabulary, float centre) {
+  double total = 0.0;
+  for (int64_t begin = 0; begin < vocabulary; begin += chunk) {
+    const int64_t end = at_most(begin + chunk, vocabulary);
+    vf sum = zero();
+    for_lanes(begin, end, [&](int64_t v, auto lanes) GRAFT_INLINE {
+      const vf value = or_else(load(x + v, lanes) - splat(centre), zero(), lanes);
+      sum += weights == nullptr ? value : value * or_else(load(weights + v, lanes), zero(), lanes);
+    });
+    total += static_cast<double>(sum_lanes(sum));
+  }
+  return total;
+}
+
+// factor * 2^(L x - shift) - smoothing * w_v in the row's place, and 0 behind it.
+template <typename T>
+void write_gradient(T* x, const float* weights, int64_t vocabulary, int64_t row_stride,
+                    const row_sum& row, float scale, float smoothing) {
   const vf factor = splat(static_cast<float>(scale / row.sum));
   const vf shift = splat(row.shift);
+  const vf less = splat(smoothing);
   for_lanes(0, vocabulary, [&](int64_t v, auto lanes) GRAFT_INLINE {
     const vf t = fma(load(x + v, lanes), splat(log2_e), -shift);
-    store(x + v, exp2_low<sizeof(T) == 2 ? 4 : 5>(t) * factor, lanes);
+    vf gradient = exp2_low<sizeof(T) == 2 ? 4 : 5>(t) * factor;
+    if (smoothing != 0.0f)
+      gradient -= weights == nullptr ? less : less * load(weights + v, lanes);
+    store(x + v, gradient, lanes);
   });
   std::memset(static_cast<void*>(x + vocabulary), 0,
               static_cast<size_t>(row_stride - vocabulary) * sizeof(T));
@@ -74,21 +102,42 @@ template <typename T>
 void run(cpu_context& context, const graft_classifier_args& args) {
   auto* logits = static_cast<T*>(args.logits);
   auto* losses = static_cast<double*>(args.workspace);  // [R], summed in row order afterwards
-  const int64_t stride = stride_or(args.row_stride, args.vocabulary);
-  const float scale = context.inputs.loss_scale[args.slot];
+  const int64_t V = args.vocabulary;
+  const int64_t stride = stride_or(args.row_stride, V);
+  const double scale = static_cast<double>(context.inputs.loss_scale[args.slot]);
   const bool backward = args.forward_only == 0;
+  const float* weights = args.weights;
+  double all_weights = static_cast<double>(V);
+  if (weights != nullptr) {
+    all_weights = 0.0;
+    for (int64_t v = 0; v < V; ++v) all_weights += static_cast<double>(weights[v]);
+  }
+  const auto weight_of = [&](int64_t v) {
+    return weights == nullptr ? 1.0 : static_cast<double>(weights[v]);
+  };
+  const double smoothing = static_cast<double>(args.label_smoothing);
+  const double each = smoothing / static_cast<double>(V);
   parallel_for(context, args.rows, args.rows * stride, [&](int64_t r) {
     T* x = logits + r * stride;
     const int32_t target = args.targets[r];
     double loss = 0.0;
     if (target != args.ignore_index) {
-      const row_sum row = sum_of_row(x, args.vocabulary);
+      const row_sum row = sum_of_row(x, V);
       const double exponent = static_cast<double>(to_float(x[target])) * log2_e - row.shift;
-      loss = (::log2(row.sum) - exponent) * M_LN2;
+      const double own = (1.0 - smoothing) * weight_of(target);
+      loss = own * (::log2(row.sum) - exponent) * M_LN2;
+      if (smoothing != 0.0) {
+        const float centre = row.shift / log2_e;
+        const double lse = (::log2(row.sum) + static_cast<double>(row.shift)) / log2_e - centre;
+        loss += each * (all_weights * lse - weighted_sum_of_row(x, weights, V, centre));
+      }
       if (backward) {
-        write_gradient(x, args.vocabulary, stride, row, scale);
+        const double factor = scale * (own + each * all_weights);
+        write_gradient(x, weights, V, stride, row, static_cast<float>(factor),
+                       static_cast<float>(scale * each));
         const double probability = ::exp2(exponent) / row.sum;
-        assign(x + target, static_cast<float>(scale * (probability - 1.0)));
+        assign(x + target, static_cast<float>(factor * probability - scale * own -
+                                              scale * each * weight_of(target)));
       }
     } else if (backward) {
       std::memset(static_cast<void*>(x), 0, static_cast<size_t>(stride) * sizeof(T));
@@ -97,13 +146,16 @@ void run(cpu_context& context, const graft_classifier_args& args) {
     if (args.losses != nullptr) args.losses[r] = static_cast<float>(loss);
   });
   double total = 0.0;
+  double weight = 0.0;
   int64_t count = 0;
   for (int64_t r = 0; r < args.rows; ++r) {
     if (args.targets[r] == args.ignore_index) continue;
     total += losses[r];
+    weight += weight_of(args.targets[r]);
     ++count;
   }
   context.results.loss_sum[args.slot] += total;
+  context.results.loss_weight[args.slot] += weight;
   context.results.loss_count[args.slot] += count;
 }
 
@@ -127,6 +179,9 @@ int classifier(cpu_context& context, const graft_classifier_args& args) {
                 static_cast<long long>(args.vocabulary - 1), args.ignore_index, target,
                 static_cast<long long>(r));
   }
+  if (args.weights != nullptr)
+    for (int64_t v = 0; v < args.vocabulary; ++v)
+      GRAFT_TRY(check_weight("classifier", "weights", args.weights[v], v));
   if (args.dtype == GRAFT_BFLOAT16)
     run<bf16>(context, args);
   else

@@ -24,6 +24,7 @@ __global__ void write_losses(step_state* step, graft_step_results from) {
   GRAFT_UNROLL
   for (int slot = 0; slot < GRAFT_LOSS_SLOTS; ++slot) {
     step->results.loss_sum[slot] = from.loss_sum[slot];
+    step->results.loss_weight[slot] = from.loss_weight[slot];
     step->results.loss_count[slot] = from.loss_count[slot];
   }
 }

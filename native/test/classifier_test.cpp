@@ -12,6 +12,8 @@ struct problem {
   bool forward_only = false;
   int threads = 1;
   double scale = 4;
+  bool weighted = false;
+  float smoothing = 0;
 };
 
 struct outcome {
@@ -40,9 +42,17 @@ outcome run(const problem& p) {
     targets.push_back(r % 5 == 3 ? -100
                                  : static_cast<int32_t>(random.bits() %
                                                         static_cast<uint64_t>(p.vocabulary)));
+  std::vector<float> weights;
+  double all_weights = 0;
+  for (int64_t v = 0; v < p.vocabulary; ++v) {
+    // Every third class does not count.
+    weights.push_back(!p.weighted ? 1 : v % 3 == 2 ? 0 : static_cast<float>(3 * random.uniform()));
+    all_weights += static_cast<double>(weights.back());
+  }
+  const double e = static_cast<double>(p.smoothing), V = static_cast<double>(p.vocabulary);
   const std::vector<double> before = logits.values();
   std::vector<double> expected(before.size(), 0.0), losses_expected;
-  double sum = 0;
+  double sum = 0, weight_sum = 0;
   int64_t count = 0;
   for (int64_t r = 0; r < p.rows; ++r) {
     const double* x = before.data() + r * stride;
@@ -50,14 +60,20 @@ outcome run(const problem& p) {
     double top = -INFINITY, total = 0;
     for (int64_t v = 0; v < p.vocabulary; ++v) top = std::max(top, x[v]);
     for (int64_t v = 0; v < p.vocabulary; ++v) total += std::exp(x[v] - top);
-    losses_expected.push_back(target < 0 ? 0 : top + std::log(total) - x[target]);
+    losses_expected.push_back(0);
     if (target < 0) continue;
-    sum += losses_expected.back();
-    ++count;
-    for (int64_t v = 0; v < p.vocabulary; ++v)
+    const double w = static_cast<double>(weights[static_cast<size_t>(target)]);
+    for (int64_t v = 0; v < p.vocabulary; ++v) {
+      const double share = (v == target ? (1 - e) * w : 0) +
+                           e / V * static_cast<double>(weights[static_cast<size_t>(v)]);
+      losses_expected.back() += share * (top - x[v] + std::log(total));
       expected[static_cast<size_t>(r * stride + v)] =
           static_cast<double>(static_cast<float>(loss_scale)) *
-          (std::exp(x[v] - top) / total - (v == target ? 1 : 0));
+          (std::exp(x[v] - top) / total * ((1 - e) * w + e / V * all_weights) - share);
+    }
+    sum += losses_expected.back();
+    weight_sum += w;
+    ++count;
   }
   context c(p.threads);
   c.step(1, 1, 0, static_cast<float>(loss_scale));
@@ -72,13 +88,18 @@ outcome run(const problem& p) {
   args.slot = 2;
   args.forward_only = p.forward_only;
   args.dtype = p.dtype;
+  args.weights = p.weighted ? weights.data() : nullptr;
+  args.label_smoothing = p.smoothing;
   EXPECT_EQ(GRAFT_OK, call(c, args)) << graft_last_error();
-  expect_close(losses_expected, losses, 5e-7, 2, "losses");
+  // A weight, at most 3, multiplies the error of its row.
+  expect_close(losses_expected, losses, p.weighted ? 1.5e-6 : 5e-7, p.smoothing > 0 ? 4 : 2,
+               "losses");
   // e^x: t = L x - M rounds at |t| <= ~60 of small terms; the sum and factor add 2 ulp.
   const bool half = p.dtype == GRAFT_BFLOAT16;
   expect_close(p.forward_only ? before : expected, logits, p.forward_only ? 0 : 2e-8,
                p.forward_only ? 0 : half ? 0.53 : 8, "dlogits");
   EXPECT_NEAR(sum, c.results().loss_sum[2], 1e-6 * (1 + std::fabs(sum)));
+  EXPECT_NEAR(weight_sum, c.results().loss_weight[2], 1e-12 * (1 + weight_sum));
   EXPECT_EQ(count, c.results().loss_count[2]);
   EXPECT_EQ(0, c.results().loss_count[0]);
   return {logits.bits(), losses.bits(), c.results().loss_sum[2]};
@@ -100,9 +121,30 @@ TEST(Classifier, agreesWithDouble) {
   });
 }
 
+TEST(Classifier, weightsAndSmoothing_agreeWithDouble) {
+  on_every_isa([] {
+    for (int dtype : float_dtypes())
+      for (auto [rows, vocabulary] : std::vector<std::pair<int64_t, int64_t>>{
+               {1, 2}, {5, 3}, {4, 9}, {65, 17}, {7, 1000}, {5, 2049}})
+        for (float smoothing : {0.0f, 0.1f, 1.0f})
+          for (bool weighted : {false, true})
+            for (bool forward_only : {false, true}) {
+              SCOPED_TRACE(testing::Message() << "dtype " << dtype << " " << rows << "x" << vocabulary
+                                              << " smoothing " << smoothing);
+              problem p{rows, vocabulary, rows % 2 ? vocabulary + 7 : 0, dtype, vocabulary % 2 == 1,
+                        forward_only};
+              p.weighted = weighted;
+              p.smoothing = smoothing;
+              run(p);
+            }
+  });
+}
+
 TEST(Classifier, sameBitsForAnyThreads) {
   on_every_isa([] {
     problem p{97, 1031, 1040, GRAFT_FLOAT32};
+    p.weighted = true;
+    p.smoothing = 0.1f;
     const outcome one = run(p);
     for (int threads : {2, 3, 7}) {
       p.threads = threads;
@@ -191,6 +233,17 @@ TEST(Classifier, zeroRowsAndErrors) {
   args = good;
   args.vocabulary = 0;
   expect_error(GRAFT_INVALID_SHAPE, call(c, args), {"vocabulary"});
+  for (float smoothing : {-0.1f, 1.1f, NAN}) {
+    args = good;
+    args.label_smoothing = smoothing;
+    expect_error(GRAFT_INVALID_SHAPE, call(c, args), {"label_smoothing", "0..1"});
+  }
+  for (float weight : {-1.0f, NAN, INFINITY}) {
+    const float weights[4] = {1, 1, weight, 1};
+    args = good;
+    args.weights = weights;
+    expect_error(GRAFT_INVALID_SHAPE, call(c, args), {"weights", "finite", "at 2"});
+  }
   args = good;
   args.targets = nullptr;
   expect_error(GRAFT_INVALID_ARGUMENT, call(c, args), {"targets", "NULL"});

@@ -141,13 +141,16 @@ TEST(StepState, restoreAndReset) {
   results.adam_t = 41;
   results.skipped_steps = 2;
   results.loss_sum[3] = 1.5;
+  results.loss_weight[3] = 2.5;
   results.loss_count[3] = 7;
   ASSERT_EQ(GRAFT_OK, graft_step_restore(c, &results));
   EXPECT_EQ(41, c.results().adam_t);
   EXPECT_EQ(2, c.results().skipped_steps);
   EXPECT_EQ(1.5, c.results().loss_sum[3]);
+  EXPECT_EQ(2.5, c.results().loss_weight[3]);
   ASSERT_EQ(GRAFT_OK, graft_loss_reset(c));
   EXPECT_EQ(0.0, c.results().loss_sum[3]);
+  EXPECT_EQ(0.0, c.results().loss_weight[3]);
   EXPECT_EQ(0, c.results().loss_count[3]);
   EXPECT_EQ(41, c.results().adam_t);
   results.adam_t = -1;

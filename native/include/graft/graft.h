@@ -153,14 +153,16 @@ typedef struct graft_step_inputs {
   uint64_t step;     /* RNG step: differs for each forward pass (micro-step)                  */
   float lr;          /* learning rate of the next optimizer step                              */
   int32_t sequences; /* live sequences B; 0 = the `batch` of each op's arguments              */
-  float loss_scale[GRAFT_LOSS_SLOTS]; /* factor of dlogits for each loss: usually
-                        1 / (labels of that loss in the whole optimizer step)                 */
+  float loss_scale[GRAFT_LOSS_SLOTS]; /* factor of dlogits for each loss: usually 1 / (labels of
+                        that loss, or the sum of their weights, in the whole optimizer step)  */
 } graft_step_inputs;
 
 /* What the device counts. */
 typedef struct graft_step_results {
   int64_t struct_size;
-  double loss_sum[GRAFT_LOSS_SLOTS];    /* sum of -log p over counted labels since the reset  */
+  double loss_sum[GRAFT_LOSS_SLOTS];    /* sum of the losses of counted labels since the reset */
+  double loss_weight[GRAFT_LOSS_SLOTS]; /* sum of their weights: what the mean divides by; equal
+                                           to loss_count where the op has no class weights    */
   int64_t loss_count[GRAFT_LOSS_SLOTS]; /* labels counted since the reset                     */
   int64_t adam_t;                       /* optimizer steps applied (skipped ones not counted) */
   int64_t skipped_steps;                /* optimizer steps skipped for a non-finite norm      */
@@ -172,11 +174,11 @@ typedef struct graft_step_results {
 
 /* Writes the inputs, ordered on the stream. */
 GRAFT_API int graft_step_begin(graft_context* context, const graft_step_inputs* inputs);
-/* Sets loss_sum and loss_count to 0, ordered on the stream. */
+/* Sets loss_sum, loss_weight and loss_count to 0, ordered on the stream. */
 GRAFT_API int graft_loss_reset(graft_context* context);
 /* Synchronises and reads. struct_size must be set. */
 GRAFT_API int graft_step_read(graft_context* context, graft_step_results* results);
-/* Writes adam_t, skipped_steps, loss_sum and loss_count (resume). */
+/* Writes adam_t, skipped_steps, loss_sum, loss_weight and loss_count (resume). */
 GRAFT_API int graft_step_restore(graft_context* context, const graft_step_results* results);
 
 /* ---------------------------------------------------------------- random numbers ------------- *
@@ -420,15 +422,20 @@ GRAFT_API int graft_activation_forward(graft_context*, const graft_activation_ar
 GRAFT_API int graft_activation_backward(graft_context*, const graft_activation_args*);
 
 /* ---------------------------------------------------------------- classifier ----------------- *
- * For each row with targets[r] != ignore_index:  loss = ln sum_v exp(x_v) - x_target;
- *   dlogits_v = loss_scale[slot] * (softmax(x)_v - [v == target])     in place of the logits
+ * For each row with targets[r] != ignore_index, with class weights w (all 1 without), smoothing e
+ * (Szegedy et al., arXiv:1512.00567, section 7) and lse = ln sum_v exp(x_v):
+ *   loss = (1 - e) w_target (lse - x_target) + e / V sum_v w_v (lse - x_v)
+ *   dlogits_v = loss_scale[slot] * dloss / dx_v               in place of the logits; without both:
+ *               loss_scale[slot] * (softmax(x)_v - [v == target])
  * Rows ignored get dlogits 0. Columns V .. row stride are outside the softmax and get dlogits 0.
- * The step state's loss_sum[slot] and loss_count[slot] grow. One read and one write of a row.
+ * The step state's loss_sum[slot], loss_weight[slot] (by w_target) and loss_count[slot] grow: the
+ * weighted mean is loss_sum / loss_weight. One read and one write of a row; smoothing reads once more.
  */
 typedef struct graft_classifier_args {
   int64_t struct_size;
   void* logits;           /* [R, V] by stride, overwritten with dlogits unless forward_only   */
   const int32_t* targets; /* [R] in [0, V) or ignore_index                                    */
+  const float* weights;   /* [V] finite, >= 0; or NULL                                        */
   float* losses;          /* [R] loss of each row (0 where ignored), or NULL                  */
   void* workspace;
   int64_t workspace_bytes;
@@ -437,10 +444,91 @@ typedef struct graft_classifier_args {
   int32_t slot;           /* 0 .. GRAFT_LOSS_SLOTS - 1                                        */
   int32_t forward_only;   /* 1: logits are left as they are                                   */
   int32_t dtype;
+  float label_smoothing;  /* e in [0, 1]                                                      */
+  int32_t reserved;
 } graft_classifier_args;
 GRAFT_API int graft_classifier_workspace(graft_context*, const graft_classifier_args*,
                                          int64_t* bytes);
 GRAFT_API int graft_classifier(graft_context*, const graft_classifier_args*);
+
+/* ---------------------------------------------------------------- segment classifier --------- *
+ * Softmax cross-entropy over the rows of each segment: which row is it? (The token an answer begins
+ * with; the choice that is right.) Segment s owns the logits x_r = logits[r * stride] of the rows
+ * r in [cu_segments[s], cu_segments[s+1]). With targets[s] != ignore_index, counted from the
+ * segment's first row:
+ *   loss = ln sum_r exp(x_r) - x_target;  dlogits_r = loss_scale[slot] * (softmax(x)_r - [r == target])
+ * in place. Rows of ignored segments and rows of no segment get dlogits 0; an empty segment must be
+ * ignored. loss_sum, loss_weight and loss_count of the slot grow.
+ */
+typedef struct graft_segment_classifier_args {
+  int64_t struct_size;
+  void* logits;               /* [R] by stride, overwritten with dlogits unless forward_only  */
+  const int32_t* cu_segments; /* [segments + 1], not falling, in [0, R]                       */
+  const int32_t* targets;     /* [segments] in [0, length of the segment) or ignore_index     */
+  float* losses;              /* [segments] (0 where ignored), or NULL                        */
+  void* workspace;
+  int64_t workspace_bytes;
+  int64_t rows, segments;
+  int64_t stride;             /* between rows; other columns are not touched                  */
+  int32_t ignore_index;
+  int32_t slot;
+  int32_t forward_only;
+  int32_t dtype;
+} graft_segment_classifier_args;
+GRAFT_API int graft_segment_classifier_workspace(graft_context*,
+                                                 const graft_segment_classifier_args*,
+                                                 int64_t* bytes);
+GRAFT_API int graft_segment_classifier(graft_context*, const graft_segment_classifier_args*);
+
+/* ---------------------------------------------------------------- binary cross-entropy ------- *
+ * Many labels a row, each a yes or no of its own. For each element with y = target != ignore_value,
+ * positive weight p (1 without), s = 1 / (1 + exp(-x)):
+ *   loss = -(p y ln s + (1 - y) ln(1 - s));  dlogit = loss_scale[slot] * ((1 - y) s - p y (1 - s))
+ * in place. Elements ignored get dlogit 0, as do columns K .. row stride. loss_sum grows, and
+ * loss_weight and loss_count by the number of elements counted.
+ */
+typedef struct graft_binary_cross_entropy_args {
+  int64_t struct_size;
+  void* logits;                 /* [R, K] by stride, overwritten with dlogits unless forward_only */
+  const float* targets;         /* [R, K] in [0, 1] or ignore_value                           */
+  const float* positive_weight; /* [K] finite, >= 0; or NULL                                  */
+  float* losses;                /* [R] sum over the row's elements, or NULL                   */
+  void* workspace;
+  int64_t workspace_bytes;
+  int64_t rows, columns, row_stride;
+  float ignore_value;           /* usually -100                                               */
+  int32_t slot;
+  int32_t forward_only;
+  int32_t dtype;
+} graft_binary_cross_entropy_args;
+GRAFT_API int graft_binary_cross_entropy_workspace(graft_context*,
+                                                   const graft_binary_cross_entropy_args*,
+                                                   int64_t* bytes);
+GRAFT_API int graft_binary_cross_entropy(graft_context*, const graft_binary_cross_entropy_args*);
+
+/* ---------------------------------------------------------------- mean squared error --------- *
+ * For each element with y = target != ignore_value:
+ *   loss = (x - y)^2;  dprediction = loss_scale[slot] * 2 (x - y)          in place
+ * Elements ignored get 0, as do columns K .. row stride. loss_sum grows, and loss_weight and
+ * loss_count by the number of elements counted.
+ */
+typedef struct graft_mean_squared_error_args {
+  int64_t struct_size;
+  void* predictions;    /* [R, K] by stride, overwritten with their gradient unless forward_only */
+  const float* targets; /* [R, K] finite or ignore_value                                      */
+  float* losses;        /* [R] sum over the row's elements, or NULL                           */
+  void* workspace;
+  int64_t workspace_bytes;
+  int64_t rows, columns, row_stride;
+  float ignore_value;
+  int32_t slot;
+  int32_t forward_only;
+  int32_t dtype;
+} graft_mean_squared_error_args;
+GRAFT_API int graft_mean_squared_error_workspace(graft_context*,
+                                                 const graft_mean_squared_error_args*,
+                                                 int64_t* bytes);
+GRAFT_API int graft_mean_squared_error(graft_context*, const graft_mean_squared_error_args*);
 
 /* ---------------------------------------------------------------- optimizer ------------------ *
  * Multi-tensor AdamW (Loshchilov & Hutter, arXiv:1711.05101, algorithm 2) over a parameter set, one

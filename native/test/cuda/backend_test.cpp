@@ -117,6 +117,7 @@ TEST(CudaBackend, stepState) {
   r.clip_coefficient = 0.5f;  // not restored: the next norm makes it
   for (int slot = 0; slot < GRAFT_LOSS_SLOTS; ++slot) {
     r.loss_sum[slot] = 1.5 * slot;
+    r.loss_weight[slot] = 2.5 * slot;
     r.loss_count[slot] = 10 + slot;
   }
   ASSERT_EQ(GRAFT_OK, graft_step_restore(c, &r));
@@ -125,11 +126,13 @@ TEST(CudaBackend, stepState) {
   EXPECT_EQ(3, got.skipped_steps);
   EXPECT_EQ(1.0f, got.clip_coefficient);
   EXPECT_EQ(4.5, got.loss_sum[3]);
+  EXPECT_EQ(7.5, got.loss_weight[3]);
   EXPECT_EQ(13, got.loss_count[3]);
   ASSERT_EQ(GRAFT_OK, graft_loss_reset(c));
   got = c.results();
   for (int slot = 0; slot < GRAFT_LOSS_SLOTS; ++slot) {
     EXPECT_EQ(0.0, got.loss_sum[slot]);
+    EXPECT_EQ(0.0, got.loss_weight[slot]);
     EXPECT_EQ(0, got.loss_count[slot]);
   }
   EXPECT_EQ(int64_t{1} << 40, got.adam_t);

@@ -16,7 +16,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * Softmax cross-entropy with dlogits in place, some rows ignored, the row stride wider than the
- * vocabulary; against libtorch's cross_entropy_loss (sum) and its backward.
+ * vocabulary, with class weights and label smoothing if asked; against libtorch's
+ * cross_entropy_loss (sum) and its backward.
  */
 public final class ClassifierCase extends KernelCase {
   private static final float SCALE = 0.125f;
@@ -31,10 +32,25 @@ public final class ClassifierCase extends KernelCase {
   private final Tensor torchTargets;
   private final Tensor space;
   private final IntPointer targetPointer;
+  private final Tensor weights;
+  private final double smoothing;
   private final graft_classifier_args args = zeroed(new graft_classifier_args());
 
   public ClassifierCase(Device device, int dtype, long rows, long vocabulary, double ignored) {
+    this(device, dtype, rows, vocabulary, ignored, false, 0);
+  }
+
+  /** With class weights, 0 among them, and label smoothing. */
+  public ClassifierCase(
+      Device device,
+      int dtype,
+      long rows,
+      long vocabulary,
+      double ignored,
+      boolean weighted,
+      double smoothing) {
     super(device, dtype);
+    this.smoothing = smoothing;
     this.rows = rows;
     this.vocabulary = vocabulary;
     this.stride = (vocabulary + 63) / 64 * 64;
@@ -60,6 +76,11 @@ public final class ClassifierCase extends KernelCase {
     given = Torch.of(padded, type, rows, stride);
     work = given.clone();
     losses = Torch.zeros(Torch.F32, rows);
+    double[] classWeights = new double[Math.toIntExact(vocabulary)];
+    for (int v = 0; v < classWeights.length; v++) {
+      classWeights[v] = random.nextInt(13) / 4.0; // exact in bf16
+    }
+    weights = weighted ? Torch.of(classWeights, Torch.F32, vocabulary) : null;
     targetPointer = new IntPointer(targets);
     args.struct_size(args.sizeof())
         .logits(Torch.address(work))
@@ -70,7 +91,11 @@ public final class ClassifierCase extends KernelCase {
         .row_stride(stride)
         .ignore_index(-100)
         .slot(0)
-        .dtype(dtype);
+        .dtype(dtype)
+        .label_smoothing((float) smoothing);
+    if (weighted) {
+      args.weights(new FloatPointer(weights.data_ptr()));
+    }
     try (LongPointer bytes = new LongPointer(1)) {
       check(graft.graft_classifier_workspace(context, args, bytes));
       space = workspace(bytes.get());
@@ -89,7 +114,15 @@ public final class ClassifierCase extends KernelCase {
   }
 
   private Tensor loss(Tensor x) {
-    return torch.cross_entropy_loss(x, torchTargets, new TensorOptional(), 2, -100, 0);
+    return loss(x, 2);
+  }
+
+  private Tensor loss(Tensor x, int reduction) {
+    TensorOptional classWeights =
+        weights == null ? new TensorOptional() : new TensorOptional(weights.to(x.scalar_type()));
+    // What graft takes is a float.
+    return torch.cross_entropy_loss(
+        x, torchTargets, classWeights, reduction, -100, (float) smoothing);
   }
 
   @Override
@@ -100,10 +133,7 @@ public final class ClassifierCase extends KernelCase {
     Map<String, double[]> results = new LinkedHashMap<>();
     results.put("loss", Torch.values(total));
     results.put("dlogits", Torch.values(x.grad()));
-    results.put(
-        "losses",
-        Torch.values(
-            torch.cross_entropy_loss(x.detach(), torchTargets, new TensorOptional(), 0, -100, 0)));
+    results.put("losses", Torch.values(loss(x.detach(), 0)));
     return results;
   }
 

@@ -40,6 +40,11 @@ public final class KernelCases {
       }
       cases.add(() -> new ClassifierCase(device, dtype, 512, 50257, 0));
       cases.add(() -> new ClassifierCase(device, dtype, 512, 30522, 0));
+      if (full) {
+        cases.add(() -> new LossCase(device, dtype, LossCase.Kind.SEGMENTS, 16, 384));
+        cases.add(() -> new LossCase(device, dtype, LossCase.Kind.BINARY, 32, 1000));
+        cases.add(() -> new LossCase(device, dtype, LossCase.Kind.SQUARED, 32, 1));
+      }
       cases.add(() -> new EmbeddingCase(device, dtype, 4096, 768, 30522, 512));
       cases.add(() -> new AdamWCase(device, dtype, transformerSizes(), 1, true));
       cases.add(() -> new GemmCase(device, dtype, 1024, 2304, 768));

@@ -228,6 +228,42 @@ class KernelsVsLibtorchTest {
   }
 
   @TestFactory
+  Stream<DynamicTest> classifier_weightsAndSmoothing() {
+    List<Named> cases = new ArrayList<>();
+    for (int dtype : DTYPES) {
+      for (int[] size : new int[][] {{9, 2}, {65, 77}, {33, 1024}}) {
+        for (double smoothing : new double[] {0, 0.1}) {
+          for (boolean weighted : new boolean[] {false, true}) {
+            cases.add(
+                new Named(
+                    dtype(dtype) + " " + size[0] + "x" + size[1] + " " + smoothing + " " + weighted,
+                    () ->
+                        new ClassifierCase(
+                            device, dtype, size[0], size[1], 0.3, weighted, smoothing)));
+          }
+        }
+      }
+    }
+    return tests(cases);
+  }
+
+  @TestFactory
+  Stream<DynamicTest> losses() {
+    List<Named> cases = new ArrayList<>();
+    for (int dtype : DTYPES) {
+      for (LossCase.Kind kind : LossCase.Kind.values()) {
+        for (int[] size : new int[][] {{1, 1}, {7, 3}, {32, 28}, {16, 384}}) {
+          cases.add(
+              new Named(
+                  dtype(dtype) + " " + kind + " " + size[0] + "x" + size[1],
+                  () -> new LossCase(device, dtype, kind, size[0], size[1])));
+        }
+      }
+    }
+    return tests(cases);
+  }
+
+  @TestFactory
   Stream<DynamicTest> embedding() {
     List<Named> cases = new ArrayList<>();
     for (int dtype : DTYPES) {

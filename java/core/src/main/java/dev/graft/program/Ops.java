@@ -9,6 +9,7 @@ import dev.graft.bindings.graft_add_norm_args;
 import dev.graft.bindings.graft_add_norm_backward_args;
 import dev.graft.bindings.graft_attention_args;
 import dev.graft.bindings.graft_attention_decode_args;
+import dev.graft.bindings.graft_binary_cross_entropy_args;
 import dev.graft.bindings.graft_cast_args;
 import dev.graft.bindings.graft_classifier_args;
 import dev.graft.bindings.graft_column_sum_args;
@@ -18,9 +19,11 @@ import dev.graft.bindings.graft_embedding_args;
 import dev.graft.bindings.graft_embedding_backward_args;
 import dev.graft.bindings.graft_grad_norm_args;
 import dev.graft.bindings.graft_kv_append_args;
+import dev.graft.bindings.graft_mean_squared_error_args;
 import dev.graft.bindings.graft_random_args;
 import dev.graft.bindings.graft_rows_args;
 import dev.graft.bindings.graft_sample_args;
+import dev.graft.bindings.graft_segment_classifier_args;
 import dev.graft.runtime.Address;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Gemm;
@@ -38,6 +41,9 @@ import org.bytedeco.javacpp.Pointer;
  * dtypes and aliasing rules stand in graft.h beside the op of the same name.
  */
 public final class Ops {
+  /** A target no loss counts. */
+  private static final int IGNORED = -100;
+
   /** Forms of {@link #activation}. */
   public enum Activation {
     GELU_TANH(graft.GRAFT_GELU_TANH),
@@ -524,9 +530,9 @@ public final class Ops {
   // --------------------------------------------------------------------------------------
 
   /**
-   * Softmax cross-entropy of logits [R, stride], of which {@code vocabulary} columns count; the
-   * logits become their gradient unless {@code forwardOnly}.
+   * Softmax cross-entropy, and the logits' gradient in their place.
    *
+   * @param logits [R, V padded], overwritten with dlogits unless {@code forwardOnly}
    * @param targets int32 [R], −100 ignored
    * @param losses fp32 [R] or null
    * @param slot which loss of the step state grows
@@ -538,15 +544,35 @@ public final class Ops {
       long vocabulary,
       int slot,
       boolean forwardOnly) {
+    classifier(logits, targets, null, 0, losses, vocabulary, slot, forwardOnly);
+  }
+
+  /**
+   * As above, with class weights and label smoothing; the mean divides by the weights of the
+   * targets, which the step state's loss weight sums.
+   *
+   * @param weights fp32 [V] at least 0, or null
+   * @param labelSmoothing 0 to 1
+   */
+  public void classifier(
+      Tensor logits,
+      Tensor targets,
+      Tensor weights,
+      float labelSmoothing,
+      Tensor losses,
+      long vocabulary,
+      int slot,
+      boolean forwardOnly) {
     graft_classifier_args args = zeroed(new graft_classifier_args());
     args.struct_size(args.sizeof())
         .rows(logits.size(0))
         .vocabulary(vocabulary)
         .row_stride(logits.size(1))
-        .ignore_index(-100)
+        .ignore_index(IGNORED)
         .slot(slot)
         .forward_only(forwardOnly ? 1 : 0)
-        .dtype(logits.dtype().code());
+        .dtype(logits.dtype().code())
+        .label_smoothing(labelSmoothing);
     Tensor workspace = workspace(out -> graft.graft_classifier_workspace(context(), args, out));
     add(
         "classifier",
@@ -554,13 +580,120 @@ public final class Ops {
         () ->
             args.logits(logits.pointer())
                 .targets(ints(targets))
+                .weights(floats(weights))
                 .losses(floats(losses))
                 .workspace(address(workspace))
                 .workspace_bytes(bytes(workspace)),
         graft::graft_classifier,
         logits,
         targets,
+        weights,
         losses,
+        workspace);
+  }
+
+  /**
+   * Softmax cross-entropy over the rows of each segment, for one column of the logits.
+   *
+   * @param logits [R, K]; its column is overwritten with dlogits unless {@code forwardOnly}
+   * @param cuSegments int32 [segments + 1] first row of each
+   * @param targets int32 [segments], counted from the segment's first row, −100 ignored
+   */
+  public void segmentClassifier(
+      Tensor logits, int column, Tensor cuSegments, Tensor targets, int slot, boolean forwardOnly) {
+    long columns = logits.size(1);
+    Tensor first = logits.view(column, logits.size(0) * columns - column);
+    graft_segment_classifier_args args = zeroed(new graft_segment_classifier_args());
+    args.struct_size(args.sizeof())
+        .rows(logits.size(0))
+        .segments(targets.size(0))
+        .stride(columns)
+        .ignore_index(IGNORED)
+        .slot(slot)
+        .forward_only(forwardOnly ? 1 : 0)
+        .dtype(logits.dtype().code());
+    Tensor workspace =
+        workspace(out -> graft.graft_segment_classifier_workspace(context(), args, out));
+    add(
+        "segment classifier",
+        args,
+        () ->
+            args.logits(first.pointer())
+                .cu_segments(ints(cuSegments))
+                .targets(ints(targets))
+                .workspace(address(workspace))
+                .workspace_bytes(bytes(workspace)),
+        graft::graft_segment_classifier,
+        logits,
+        first,
+        cuSegments,
+        targets,
+        workspace);
+  }
+
+  /**
+   * Binary cross-entropy of each logit, and its gradient in its place.
+   *
+   * @param logits [R, K], overwritten unless {@code forwardOnly}
+   * @param targets fp32 [R, K] in 0 to 1, −100 ignored
+   * @param positiveWeight fp32 [K] or null
+   */
+  public void binaryCrossEntropy(
+      Tensor logits, Tensor targets, Tensor positiveWeight, int slot, boolean forwardOnly) {
+    graft_binary_cross_entropy_args args = zeroed(new graft_binary_cross_entropy_args());
+    args.struct_size(args.sizeof())
+        .rows(logits.size(0))
+        .columns(logits.size(1))
+        .ignore_value(IGNORED)
+        .slot(slot)
+        .forward_only(forwardOnly ? 1 : 0)
+        .dtype(logits.dtype().code());
+    Tensor workspace =
+        workspace(out -> graft.graft_binary_cross_entropy_workspace(context(), args, out));
+    add(
+        "binary cross-entropy",
+        args,
+        () ->
+            args.logits(logits.pointer())
+                .targets(floats(targets))
+                .positive_weight(floats(positiveWeight))
+                .workspace(address(workspace))
+                .workspace_bytes(bytes(workspace)),
+        graft::graft_binary_cross_entropy,
+        logits,
+        targets,
+        positiveWeight,
+        workspace);
+  }
+
+  /**
+   * Squared error of each prediction, and its gradient in its place.
+   *
+   * @param predictions [R, K], overwritten unless {@code forwardOnly}
+   * @param targets fp32 [R, K], −100 ignored
+   */
+  public void meanSquaredError(Tensor predictions, Tensor targets, int slot, boolean forwardOnly) {
+    graft_mean_squared_error_args args = zeroed(new graft_mean_squared_error_args());
+    args.struct_size(args.sizeof())
+        .rows(predictions.size(0))
+        .columns(predictions.size(1))
+        .ignore_value(IGNORED)
+        .slot(slot)
+        .forward_only(forwardOnly ? 1 : 0)
+        .dtype(predictions.dtype().code());
+    Tensor workspace =
+        workspace(out -> graft.graft_mean_squared_error_workspace(context(), args, out));
+    add(
+        "mean squared error",
+        args,
+        () ->
+            args.predictions(predictions.pointer())
+                .targets(floats(targets))
+                .workspace(address(workspace))
+                .workspace_bytes(bytes(workspace)),
+        graft::graft_mean_squared_error,
+        predictions,
+        targets,
         workspace);
   }
 

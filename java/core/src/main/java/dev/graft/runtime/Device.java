@@ -122,7 +122,9 @@ public final class Device extends NativeOwner {
     check(graft.graft_step_read(context(), results));
   }
 
-  /** Sum of −log p of loss {@code slot} since the last reset, as of the last {@link #stepRead}. */
+  /**
+   * Sum of the losses of slot {@code slot} since the last reset, as of the last {@link #stepRead}.
+   */
   public double lossSum(int slot) {
     return results.loss_sum(slot);
   }
@@ -130,6 +132,14 @@ public final class Device extends NativeOwner {
   /** Labels counted for loss {@code slot}, as of the last {@link #stepRead}. */
   public long lossCount(int slot) {
     return results.loss_count(slot);
+  }
+
+  /**
+   * Sum of the weights of the labels counted for loss {@code slot}, what its mean divides by, as of
+   * the last {@link #stepRead}: their number where there are no class weights.
+   */
+  public double lossWeight(int slot) {
+    return results.loss_weight(slot);
   }
 
   /** Gradient norm before clipping, as of the last {@link #stepRead}. */
