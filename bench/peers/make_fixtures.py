@@ -25,17 +25,26 @@ from safetensors.torch import save_file
 from transformers import (
     BertConfig,
     BertForMaskedLM,
+    BertForMultipleChoice,
     BertForPreTraining,
+    BertForQuestionAnswering,
     BertForSequenceClassification,
+    BertForTokenClassification,
     BertModel,
     DistilBertConfig,
     DistilBertForMaskedLM,
+    DistilBertForMultipleChoice,
+    DistilBertForQuestionAnswering,
     DistilBertForSequenceClassification,
+    DistilBertForTokenClassification,
     GPT2Config,
     GPT2LMHeadModel,
     RobertaConfig,
     RobertaForMaskedLM,
+    RobertaForMultipleChoice,
+    RobertaForQuestionAnswering,
     RobertaForSequenceClassification,
+    RobertaForTokenClassification,
 )
 
 RESOURCES = pathlib.Path(__file__).resolve().parents[2] / "java/graft/src/test/resources/peers"
@@ -126,11 +135,11 @@ def numbers(seed):
     return torch.Generator().manual_seed(seed)
 
 
-def tokens(pad, segments=False):
+def tokens(pad, segments=False, seed=1, lengths=LENGTHS):
     """A padded batch: input_ids, attention_mask and, if asked, token_type_ids."""
-    columns = max(LENGTHS)
-    ids = torch.randint(4, VOCABULARY, (SEQUENCES, columns), generator=numbers(1))
-    mask = torch.tensor([[1] * n + [0] * (columns - n) for n in LENGTHS])
+    columns = max(lengths)
+    ids = torch.randint(4, VOCABULARY, (SEQUENCES, columns), generator=numbers(seed))
+    mask = torch.tensor([[1] * n + [0] * (columns - n) for n in lengths])
     inputs = {"input_ids": torch.where(mask == 1, ids, pad), "attention_mask": mask}
     if segments:
         inputs["token_type_ids"] = mask * (torch.arange(columns) >= 5)
@@ -143,6 +152,31 @@ def masked_words(inputs):
     words = torch.randint(4, VOCABULARY, shape, generator=numbers(2))
     chosen = torch.rand(shape, generator=numbers(3)) < 0.34
     return torch.where(chosen & (inputs["attention_mask"] == 1), words, -100)
+
+
+def token_classes(inputs, classes):
+    """A class for half of the tokens, as where only the first piece of a word has one."""
+    shape = inputs["input_ids"].shape
+    labels = torch.randint(0, classes, shape, generator=numbers(4))
+    chosen = torch.rand(shape, generator=numbers(5)) < 0.5
+    return {"labels": torch.where(chosen & (inputs["attention_mask"] == 1), labels, -100)}
+
+
+def answers(pad, segments=False):
+    """Sequences of one length, for the reference's softmax also runs over padding; one answer ends
+    outside, and is not counted."""
+    inputs = tokens(pad, segments, lengths=(9, 9, 9))
+    return inputs | {
+        "start_positions": torch.tensor([2, 0, 8]),
+        "end_positions": torch.tensor([4, 0, 11]),
+    }
+
+
+def questions(pad, segments=False):
+    """Two choices a question: tokens [B, 2, T]."""
+    one, two = tokens(pad, segments), tokens(pad, segments, seed=6, lengths=(8, 11, 7))
+    inputs = {name: torch.stack([one[name], two[name]], 1) for name in one}
+    return inputs | {"labels": torch.tensor([1, 0, 1])}
 
 
 # ---- cases
@@ -213,6 +247,84 @@ def distilbert_classification():
     return DistilBertForSequenceClassification(distilbert_config()), tokens(0) | labels
 
 
+@case("bert-multi-label")
+def bert_multi_label():
+    labels = {"labels": torch.tensor([[1.0, 0, 1, 0], [0, 0, 0, 0], [0, 1, 1, 1]])}
+    config = bert_config(num_labels=4, problem_type="multi_label_classification")
+    return BertForSequenceClassification(config), tokens(0, segments=True) | labels
+
+
+@case("bert-regression")
+def bert_regression():
+    labels = {"labels": torch.tensor([0.3, -1.2, 2.5])}
+    config = bert_config(num_labels=1, problem_type="regression")
+    return BertForSequenceClassification(config), tokens(0, segments=True) | labels
+
+
+@case("roberta-regression-of-three")
+def roberta_regression_of_three():
+    labels = {"labels": torch.tensor([[0.3, 1, 2], [-1.2, 0, 1], [2.5, 0.5, -1]])}
+    config = roberta_config(num_labels=3, problem_type="regression")
+    return RobertaForSequenceClassification(config), tokens(1) | labels
+
+
+@case("distilbert-multi-label")
+def distilbert_multi_label():
+    labels = {"labels": torch.tensor([[1.0, 0, 1], [0, 0, 0], [0, 1, 1]])}
+    config = distilbert_config(num_labels=3, problem_type="multi_label_classification")
+    return DistilBertForSequenceClassification(config), tokens(0) | labels
+
+
+@case("bert-tokens")
+def bert_tokens():
+    inputs = tokens(0, segments=True)
+    return BertForTokenClassification(bert_config(num_labels=5)), inputs | token_classes(inputs, 5)
+
+
+@case("roberta-tokens")
+def roberta_tokens():
+    inputs = tokens(1)
+    model = RobertaForTokenClassification(roberta_config(num_labels=3))
+    return model, inputs | token_classes(inputs, 3)
+
+
+@case("distilbert-tokens")
+def distilbert_tokens():
+    inputs = tokens(0)
+    model = DistilBertForTokenClassification(distilbert_config(num_labels=3))
+    return model, inputs | token_classes(inputs, 3)
+
+
+@case("bert-answers")
+def bert_answers():
+    return BertForQuestionAnswering(bert_config()), answers(0, segments=True)
+
+
+@case("roberta-answers")
+def roberta_answers():
+    return RobertaForQuestionAnswering(roberta_config()), answers(1)
+
+
+@case("distilbert-answers")
+def distilbert_answers():
+    return DistilBertForQuestionAnswering(distilbert_config()), answers(0)
+
+
+@case("bert-choices")
+def bert_choices():
+    return BertForMultipleChoice(bert_config()), questions(0, segments=True)
+
+
+@case("roberta-choices")
+def roberta_choices():
+    return RobertaForMultipleChoice(roberta_config()), questions(1)
+
+
+@case("distilbert-choices")
+def distilbert_choices():
+    return DistilBertForMultipleChoice(distilbert_config()), questions(0)
+
+
 def causal(tied):
     inputs = tokens(0)
     labels = torch.where(inputs["attention_mask"] == 1, inputs["input_ids"], -100)
@@ -247,17 +359,19 @@ def scatter_weights(model):
 
 def widen(name, value, columns):
     """The same batch with more columns of padding."""
-    if value.dim() < 2 or columns == 0:
+    if value.dim() < 2 or columns == 0 or value.is_floating_point():
         return value
-    filler = {"labels": -100, "input_ids": value[-1, -1].item()}.get(name, 0)
+    filler = {"labels": -100, "input_ids": value.flatten()[-1].item()}.get(name, 0)
     return torch.nn.functional.pad(value, (0, columns), value=filler)
 
 
 def outputs(model, inputs, order, padding=0):
     """Every output and gradient by name; sequences computed in `order`, returned in their own."""
     order = list(order)
-    width = inputs["input_ids"].shape[1]
+    width = inputs["input_ids"].shape[-1]
     back = torch.tensor([order.index(i) for i in range(SEQUENCES)])
+    # The reference's answers run over padding, too.
+    padding = 0 if "start_positions" in inputs else padding
     model.zero_grad()
     result = model(
         **{
@@ -271,10 +385,14 @@ def outputs(model, inputs, order, padding=0):
     def cut(value):
         return value[:, :width] if value.dim() == 3 else value
 
+    def in_order(state):
+        choices = state.shape[0] // SEQUENCES
+        return state.view(SEQUENCES, choices, *state.shape[1:])[back].flatten(0, 1)
+
     named = {}
     for name, value in result.items():
         if name == "hidden_states":
-            named |= {f"hidden_states.{i}": cut(state[back]) for i, state in enumerate(value)}
+            named |= {f"hidden_states.{i}": cut(in_order(state)) for i, state in enumerate(value)}
         elif name == "loss":
             named[name] = value
         elif torch.is_tensor(value):
@@ -289,6 +407,7 @@ def outputs(model, inputs, order, padding=0):
 
 def visible(name, value, mask):
     """Rows of padding are nobody's business."""
+    mask = mask.flatten(0, -2)
     if value.dim() == 3 and value.shape[:2] == mask.shape and not name.startswith("grad."):
         return value * mask[:, :, None]
     return value

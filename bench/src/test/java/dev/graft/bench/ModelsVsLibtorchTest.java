@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.graft.data.Batch;
 import dev.graft.model.BertConfig;
+import dev.graft.model.EncoderFamily;
 import dev.graft.model.Gpt2Config;
 import dev.graft.model.Limits;
 import dev.graft.model.ModelConfig;
@@ -11,6 +12,7 @@ import dev.graft.model.Network;
 import dev.graft.model.OptimizerOptions;
 import dev.graft.model.Parameters.Parameter;
 import dev.graft.model.Parameters.Part;
+import dev.graft.model.ProblemType;
 import dev.graft.model.Task;
 import dev.graft.model.TrainStep;
 import dev.graft.runtime.DType;
@@ -234,6 +236,7 @@ class ModelsVsLibtorchTest {
       int channels = heads * headDim;
       BertConfig config =
           new BertConfig(
+              EncoderFamily.BERT,
               131,
               80,
               channels,
@@ -246,9 +249,13 @@ class ModelsVsLibtorchTest {
               0.1,
               0.2,
               0.3,
+              0,
               0.02,
               0,
-              task == Task.SEQUENCE_CLASSIFICATION ? List.of("a", "b", "c") : List.of());
+              true,
+              true,
+              task.hasLabels() ? List.of("a", "b", "c") : List.of(),
+              ProblemType.SINGLE_LABEL_CLASSIFICATION);
       return random(Network.create(device, config, task, dtype, 1), draw);
     };
   }

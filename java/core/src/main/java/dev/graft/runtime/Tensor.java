@@ -171,6 +171,14 @@ public final class Tensor {
     }
   }
 
+  /** Writes {@code from[0..length)} to the first elements of an fp32 tensor; allocates nothing. */
+  public void put(float[] from, int length) {
+    bounds(0, length);
+    if (length > 0) {
+      floatPointer().put(from, 0, length);
+    }
+  }
+
   /** Writes floats, rounded to this tensor's dtype, from element {@code at} on. */
   public void put(long at, float[] from) {
     bounds(at, from.length);

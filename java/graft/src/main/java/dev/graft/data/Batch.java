@@ -66,6 +66,29 @@ public final class Batch {
   /** [maxSequences] label of each sequence. */
   public final int[] sequenceLabels;
 
+  /**
+   * [maxSequences] the token an answer ends with, counted from the sequence's first; it begins at
+   * the sequence's label.
+   */
+  public final int[] endPositions;
+
+  /** Questions whose choices are sequences of this batch. */
+  public int questions;
+
+  /**
+   * [maxSequences + 1] first sequence of each question; then the end of the live sequences, then
+   * {@link #maxSequences}.
+   */
+  public final int[] cuChoices;
+
+  /** [maxSequences] which of its choices is right for each question, counted from its first. */
+  public final int[] choiceLabels;
+
+  /** [maxSequences, targetColumns] numbers each sequence should have, {@link #IGNORED} if none. */
+  public final float[] targets;
+
+  private final int targetColumns;
+
   /** [maxSequences] first row of each live sequence, then −1. */
   public final int[] firstRows;
 
@@ -85,6 +108,15 @@ public final class Batch {
    * @param maxSeqlen longest sequence; the tail is cut to it
    */
   public Batch(int maxTokens, int maxLiveSequences, int maxSeqlen) {
+    this(maxTokens, maxLiveSequences, maxSeqlen, 0);
+  }
+
+  /**
+   * Room for a batch with float targets.
+   *
+   * @param targetColumns targets of a sequence; see {@link #targets}
+   */
+  public Batch(int maxTokens, int maxLiveSequences, int maxSeqlen, int targetColumns) {
     if (maxTokens < 1 || maxLiveSequences < 1 || maxSeqlen < 1) {
       throw new IllegalArgumentException(
           String.format(
@@ -104,6 +136,11 @@ public final class Batch {
     maskedLabels = new int[rows];
     cuSeqlens = new int[maxSequences + 1];
     sequenceLabels = new int[maxSequences];
+    endPositions = new int[maxSequences];
+    cuChoices = new int[maxSequences + 1];
+    choiceLabels = new int[maxSequences];
+    this.targetColumns = targetColumns;
+    targets = new float[maxSequences * targetColumns];
     firstRows = new int[maxSequences];
     tokenOrder = new int[this.maxTokens];
     positionOrder = new int[this.maxTokens];
@@ -142,8 +179,23 @@ public final class Batch {
     sequences = 0;
     liveSequences = 0;
     maskedCount = 0;
+    questions = 0;
     cuSeqlens[0] = 0;
     return this;
+  }
+
+  /**
+   * Opens a question; its choices follow as sequences.
+   *
+   * @param label which of them is right, counted from 0, or {@link #IGNORED}
+   */
+  public void beginQuestion(int label) {
+    if (questions >= maxLiveSequences) {
+      throw new IllegalStateException("batch: more than " + maxLiveSequences + " questions");
+    }
+    cuChoices[questions] = sequences;
+    choiceLabels[questions] = label;
+    questions++;
   }
 
   /**
@@ -156,9 +208,26 @@ public final class Batch {
       throw new IllegalStateException("batch: more than " + maxSequences + " sequences");
     }
     sequenceLabels[sequences] = label;
+    endPositions[sequences] = IGNORED;
+    Arrays.fill(
+        targets, sequences * targetColumns, (sequences + 1) * targetColumns, (float) IGNORED);
     firstRows[sequences] = liveTokens;
     sequences++;
     cuSeqlens[sequences] = liveTokens;
+  }
+
+  /** Says where the answer ends in the open sequence; its label says where it begins. */
+  public void endPosition(int position) {
+    endPositions[sequences - 1] = position;
+  }
+
+  /** Sets the float targets of the open sequence. */
+  public void targets(float[] values) {
+    if (values.length != targetColumns) {
+      throw new IllegalArgumentException(
+          "batch: expected " + targetColumns + " targets, got " + values.length);
+    }
+    System.arraycopy(values, 0, targets, (sequences - 1) * targetColumns, targetColumns);
   }
 
   /** Adds a row to the open sequence. */
@@ -210,6 +279,11 @@ public final class Batch {
     }
     Arrays.fill(firstRows, liveSequences, firstRows.length, -1);
     Arrays.fill(sequenceLabels, liveSequences, sequenceLabels.length, IGNORED);
+    Arrays.fill(endPositions, liveSequences, endPositions.length, IGNORED);
+    Arrays.fill(targets, liveSequences * targetColumns, targets.length, (float) IGNORED);
+    cuChoices[questions] = liveSequences;
+    Arrays.fill(cuChoices, questions + 1, cuChoices.length, maxSequences);
+    Arrays.fill(choiceLabels, questions, choiceLabels.length, IGNORED);
     sort(inputIds, tokenOrder);
     sort(positionIds, positionOrder);
     sort(tokenTypeIds, typeOrder);
@@ -252,9 +326,32 @@ public final class Batch {
 
   /** Sequences that carry a label. */
   public long sequenceLabelCount() {
+    return count(sequenceLabels, liveSequences);
+  }
+
+  /** Sequences in which an answer ends. */
+  public long endPositionCount() {
+    return count(endPositions, liveSequences);
+  }
+
+  /** Questions whose right choice is known. */
+  public long choiceLabelCount() {
+    return count(choiceLabels, questions);
+  }
+
+  /** Float targets that count. */
+  public long targetCount() {
     long count = 0;
-    for (int s = 0; s < liveSequences; s++) {
-      count += sequenceLabels[s] == IGNORED ? 0 : 1;
+    for (int i = 0; i < liveSequences * targetColumns; i++) {
+      count += targets[i] == IGNORED ? 0 : 1;
+    }
+    return count;
+  }
+
+  private static long count(int[] labels, int length) {
+    long count = 0;
+    for (int i = 0; i < length; i++) {
+      count += labels[i] == IGNORED ? 0 : 1;
     }
     return count;
   }

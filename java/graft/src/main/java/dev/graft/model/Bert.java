@@ -66,6 +66,7 @@ public final class Bert extends Network {
   private final List<Block> blocks = new ArrayList<>();
   private final WordsHead words; // null if the task has none
   private final SequenceHead sequence; // the same
+  private final TokenHead tokens; // the same
 
   Bert(Device device, BertConfig config, Task task, DType dtype, Parameters shared) {
     super(device, config, task, dtype, shared);
@@ -73,8 +74,8 @@ public final class Bert extends Network {
       throw new InvalidInputException(
           "a " + config.modelType() + " network has no head for " + task);
     }
-    if (task == Task.SEQUENCE_CLASSIFICATION && config.labels().isEmpty()) {
-      throw new IllegalArgumentException("sequence classification needs the names of its classes");
+    if (task.hasLabels() && config.labels().isEmpty()) {
+      throw new IllegalArgumentException(task + " needs the names of its classes");
     }
     this.config = config;
     this.names = EncoderNames.of(config.family());
@@ -105,7 +106,8 @@ public final class Bert extends Network {
     for (int l = 0; l < config.layers(); l++) {
       blocks.add(block(names.layers() + l + "."));
     }
-    boolean reads = task == Task.BASE ? config.pooler() : task != Task.MASKED_LM;
+    boolean everyToken = task == Task.TOKEN_CLASSIFICATION || task == Task.QUESTION_ANSWERING;
+    boolean reads = task == Task.BASE ? config.pooler() : task != Task.MASKED_LM && !everyToken;
     sequence =
         reads
             ? new SequenceHead(
@@ -113,6 +115,7 @@ public final class Bert extends Network {
             : null;
     boolean masks = task == Task.MASKED_LM || task == Task.PRETRAINING;
     words = masks ? new WordsHead(parameters, config, names, word) : null;
+    tokens = everyToken ? new TokenHead(parameters, config, task, CLASSIFIER_DROPOUT) : null;
   }
 
   private Block block(String at) {
@@ -200,6 +203,10 @@ public final class Bert extends Network {
     if (pass != null) {
       keep(r, pass, outputs);
     }
+    TokenHead.Pass scores = tokens == null ? null : tokens.forward(r, h);
+    if (scores != null) {
+      outputs.tokenLogits = r.keepLogits("token logits", scores.logits());
+    }
     if (!r.spec.loss()) {
       return outputs;
     }
@@ -216,6 +223,9 @@ public final class Bert extends Network {
     if (pass != null && pass.logits != null) {
       sequence.loss(r, pass, dh, words != null);
     }
+    if (scores != null) {
+      tokens.loss(r, scores, dh);
+    }
     if (!backward) {
       return outputs;
     }
@@ -231,21 +241,9 @@ public final class Bert extends Network {
   }
 
   private static void keep(Recording r, SequenceHead.Pass pass, Outputs outputs) {
-    outputs.pooled = pass.pooled;
-    outputs.sequenceLogits = pass.logits;
-    if (!r.spec.loss()) {
-      r.program.keep(pass.pooled);
-      if (pass.logits != null) {
-        r.program.keep(pass.logits);
-      }
-    } else if (r.spec.keepHidden()) {
-      r.program.keep(pass.pooled);
-    }
-    if (r.spec.loss() && r.spec.keepLogits() && pass.logits != null) {
-      // The loss overwrites its logits with gradients, so a copy stays for the reader.
-      Tensor copy = r.activation("sequence logits", pass.logits.size(0), pass.logits.size(1));
-      r.ops.cast(pass.logits, copy);
-      outputs.sequenceLogits = r.program.keep(copy);
+    outputs.pooled = r.keepIf(!r.spec.loss() || r.spec.keepHidden(), pass.pooled);
+    if (pass.logits != null) {
+      outputs.sequenceLogits = r.keepLogits("sequence logits", pass.logits);
     }
   }
 

@@ -13,7 +13,9 @@ import java.util.stream.IntStream;
  *     rows more
  * @param typeVocabSize segments; 0 if tokens are not told apart by them
  * @param pooler whether the base model has one
+ * @param answerDropout in front of DistilBERT's head for answers, 0 in the others
  * @param tiedHead whether the masked-word head projects by the word embeddings
+ * @param problemType what a sequence classifier's outputs mean
  */
 public record BertConfig(
     EncoderFamily family,
@@ -29,11 +31,13 @@ public record BertConfig(
     double hiddenDropout,
     double attentionDropout,
     double classifierDropout,
+    double answerDropout,
     double initializerRange,
     int padTokenId,
     boolean pooler,
     boolean tiedHead,
-    List<String> labels)
+    List<String> labels,
+    ProblemType problemType)
     implements ModelConfig {
   private static final double DISTILBERT_EPS = 1e-12;
 
@@ -59,11 +63,13 @@ public record BertConfig(
         0.1,
         0.1,
         0.1,
+        0,
         0.02,
         0,
         true,
         true,
-        List.of());
+        List.of(),
+        ProblemType.SINGLE_LABEL_CLASSIFICATION);
   }
 
   /** Rows of the position table before the one of a text's first token. */
@@ -108,11 +114,13 @@ public record BertConfig(
         hidden,
         f.probability("attention_probs_dropout_prob", 0.1),
         f.probability("classifier_dropout", hidden),
+        0,
         f.number("initializer_range", 0.02),
         pad,
         true,
         f.flag("tie_word_embeddings", true),
-        labels(f, json, family));
+        labels(f, json, family),
+        problemType(f, json, family));
   }
 
   private static BertConfig distilBert(ObjectNode json, Fields f) {
@@ -133,27 +141,48 @@ public record BertConfig(
         f.probability("dropout", 0.1),
         f.probability("attention_dropout", 0.1),
         f.probability("seq_classif_dropout", 0.2),
+        f.probability("qa_dropout", 0.1),
         f.number("initializer_range", 0.02),
         json.path("pad_token_id").asInt(0),
         false,
         f.flag("tie_word_embeddings", true),
-        labels(f, json, EncoderFamily.DISTILBERT));
+        labels(f, json, EncoderFamily.DISTILBERT),
+        problemType(f, json, EncoderFamily.DISTILBERT));
+  }
+
+  private static boolean is(ObjectNode json, EncoderFamily family, Task task) {
+    return json.path("architectures").path(0).asText("").equals(family.architecture(task));
   }
 
   /** A published classifier of the two default classes, LABEL_0 and LABEL_1, does not name them. */
   private static List<String> labels(Fields fields, ObjectNode json, EncoderFamily family) {
     List<String> named = fields.labels();
     boolean classifier =
-        json.path("architectures")
-            .path(0)
-            .asText("")
-            .equals(family.architecture(Task.SEQUENCE_CLASSIFICATION));
+        is(json, family, Task.SEQUENCE_CLASSIFICATION)
+            || is(json, family, Task.TOKEN_CLASSIFICATION);
     if (!named.isEmpty() || !classifier) {
       return named;
     }
     return IntStream.range(0, fields.positive("num_labels", 2))
         .mapToObj(i -> "LABEL_" + i)
         .toList();
+  }
+
+  /** A published sequence classifier of one output that says no more is a regression. */
+  private static ProblemType problemType(Fields fields, ObjectNode json, EncoderFamily family) {
+    String told = json.path("problem_type").asText("");
+    for (ProblemType type : ProblemType.values()) {
+      if (type.publishedName().equals(told)) {
+        return type;
+      }
+    }
+    if (json.hasNonNull("problem_type")) {
+      throw fields.error("problem_type: '" + told + "' is not known");
+    }
+    return is(json, family, Task.SEQUENCE_CLASSIFICATION)
+            && labels(fields, json, family).size() == 1
+        ? ProblemType.REGRESSION
+        : ProblemType.SINGLE_LABEL_CLASSIFICATION;
   }
 
   @Override
@@ -164,29 +193,71 @@ public record BertConfig(
   @Override
   public BertConfig withLabels(List<String> newLabels) {
     return with(
-        vocabSize, hiddenDropout, attentionDropout, classifierDropout, pooler, tiedHead, newLabels);
+        vocabSize,
+        hiddenDropout,
+        attentionDropout,
+        classifierDropout,
+        pooler,
+        tiedHead,
+        newLabels,
+        problemType);
   }
 
   @Override
   public BertConfig withVocabSize(int size) {
-    return with(size, hiddenDropout, attentionDropout, classifierDropout, pooler, tiedHead, labels);
+    return with(
+        size,
+        hiddenDropout,
+        attentionDropout,
+        classifierDropout,
+        pooler,
+        tiedHead,
+        labels,
+        problemType);
   }
 
   @Override
   public BertConfig withDropout(double hidden, double attention, double classifier) {
-    return with(vocabSize, hidden, attention, classifier, pooler, tiedHead, labels);
+    return with(vocabSize, hidden, attention, classifier, pooler, tiedHead, labels, problemType);
   }
 
   /** The same shape, its base model with or without a pooler. */
   public BertConfig withPooler(boolean there) {
     return with(
-        vocabSize, hiddenDropout, attentionDropout, classifierDropout, there, tiedHead, labels);
+        vocabSize,
+        hiddenDropout,
+        attentionDropout,
+        classifierDropout,
+        there,
+        tiedHead,
+        labels,
+        problemType);
   }
 
   /** The same shape, its masked-word head tied to the word embeddings or not. */
   public BertConfig withTiedHead(boolean tied) {
     return with(
-        vocabSize, hiddenDropout, attentionDropout, classifierDropout, pooler, tied, labels);
+        vocabSize,
+        hiddenDropout,
+        attentionDropout,
+        classifierDropout,
+        pooler,
+        tied,
+        labels,
+        problemType);
+  }
+
+  /** The same shape, a sequence classifier's outputs meaning something else. */
+  public BertConfig withProblemType(ProblemType type) {
+    return with(
+        vocabSize,
+        hiddenDropout,
+        attentionDropout,
+        classifierDropout,
+        pooler,
+        tiedHead,
+        labels,
+        type);
   }
 
   private BertConfig with(
@@ -196,7 +267,8 @@ public record BertConfig(
       double classifier,
       boolean hasPooler,
       boolean tied,
-      List<String> names) {
+      List<String> names,
+      ProblemType type) {
     return new BertConfig(
         family,
         vocabulary,
@@ -211,11 +283,13 @@ public record BertConfig(
         hidden,
         attention,
         classifier,
+        classifier == 0 ? 0 : answerDropout,
         initializerRange,
         padTokenId,
         hasPooler,
         tied,
-        names);
+        names,
+        type);
   }
 
   @Override
@@ -233,6 +307,7 @@ public record BertConfig(
           .put("dropout", hiddenDropout)
           .put("attention_dropout", attentionDropout)
           .put("seq_classif_dropout", classifierDropout)
+          .put("qa_dropout", answerDropout)
           .put("sinusoidal_pos_embds", false);
     } else {
       json.put("hidden_size", channels)
@@ -250,6 +325,9 @@ public record BertConfig(
     json.put("initializer_range", initializerRange)
         .put("pad_token_id", padTokenId)
         .put("tie_word_embeddings", tiedHead);
+    if (task == Task.SEQUENCE_CLASSIFICATION) {
+      json.put("problem_type", problemType.publishedName());
+    }
     ModelConfig.putLabels(json, labels);
     return json;
   }

@@ -71,7 +71,7 @@ public final class Decoder implements AutoCloseable {
     activations = new ActivationArena(device, "decoder activations");
     int tokens = Batch.roundUp(batchSize * capacity, Batch.TOKEN_BUCKET);
     Batch sizes = new Batch(tokens, batchSize, capacity);
-    inputs = new Inputs(device, Limits.of(sizes));
+    inputs = new Inputs(device, Limits.of(sizes), 0);
     long heads = network.config().heads();
     long headDim = network.config().headDim();
     for (int l = 0; l < network.config().layers(); l++) {

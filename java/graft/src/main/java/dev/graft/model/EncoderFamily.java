@@ -44,6 +44,9 @@ public enum EncoderFamily {
           case MASKED_LM -> "ForMaskedLM";
           case PRETRAINING -> "ForPreTraining";
           case SEQUENCE_CLASSIFICATION -> "ForSequenceClassification";
+          case TOKEN_CLASSIFICATION -> "ForTokenClassification";
+          case QUESTION_ANSWERING -> "ForQuestionAnswering";
+          case MULTIPLE_CHOICE -> "ForMultipleChoice";
           case BASE -> "Model";
           case CAUSAL_LM -> throw new IllegalArgumentException("an encoder has no causal head");
         };

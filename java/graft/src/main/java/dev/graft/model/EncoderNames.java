@@ -36,6 +36,12 @@ record EncoderNames(
   /** BERT's alone. */
   static final String NEXT_SENTENCE = "cls.seq_relationship";
 
+  /** Every family's: classes of tokens, scores of choices. */
+  static final String CLASSIFIER = "classifier";
+
+  /** Every family's: beginning and end of an answer. */
+  static final String ANSWERS = "qa_outputs";
+
   static EncoderNames of(EncoderFamily family) {
     return switch (family) {
       case BERT ->
@@ -118,8 +124,19 @@ record EncoderNames(
       boolean sentences = PublishedNames.find(weights, NEXT_SENTENCE + ".weight") != null;
       return sentences ? Task.PRETRAINING : Task.MASKED_LM;
     }
-    boolean classes = PublishedNames.find(weights, sequenceClasses + ".weight") != null;
-    return classes ? Task.SEQUENCE_CLASSIFICATION : Task.BASE;
+    if (PublishedNames.find(weights, ANSWERS + ".weight") != null) {
+      return Task.QUESTION_ANSWERING;
+    }
+    // A head of the same name may stand on every token: those models have no pooler.
+    boolean dense =
+        PublishedNames.find(weights, sequenceDense + ".weight") != null
+            || pooler != null && PublishedNames.find(weights, pooler + ".weight") != null;
+    if (PublishedNames.find(weights, sequenceClasses + ".weight") != null && dense) {
+      return Task.SEQUENCE_CLASSIFICATION;
+    }
+    return PublishedNames.find(weights, CLASSIFIER + ".weight") != null
+        ? Task.TOKEN_CLASSIFICATION
+        : Task.BASE;
   }
 
   /** Whether a tensor belongs to a head or the pooler, so that a checkpoint may lack it. */

@@ -43,17 +43,31 @@ public final class EvalStep implements AutoCloseable {
   }
 
   /**
-   * Class logits of a batch.
+   * Class logits of a batch's sequences, the numbers of a regression, or the scores of choices.
    *
-   * @return [live sequences][classes]
+   * @return [live sequences][outputs]
    */
   public float[][] classify(Batch batch) {
-    require(Task.SEQUENCE_CLASSIFICATION);
-    Tensor all = outputs(batch).sequenceLogits;
-    int classes = Math.toIntExact(all.size(1));
-    float[][] rows = new float[batch.liveSequences][];
-    for (int s = 0; s < rows.length; s++) {
-      rows[s] = all.floats((long) s * classes, classes);
+    return rows(outputs(batch).sequenceLogits, batch.liveSequences);
+  }
+
+  /**
+   * Class logits of a batch's tokens, or how much an answer begins and ends with each.
+   *
+   * @return [live tokens][outputs]
+   */
+  public float[][] classifyTokens(Batch batch) {
+    return rows(outputs(batch).tokenLogits, batch.liveTokens);
+  }
+
+  private float[][] rows(Tensor logits, int count) {
+    if (logits == null) {
+      throw new IllegalStateException("this network was made for " + network.task());
+    }
+    int columns = Math.toIntExact(logits.size(1));
+    float[][] rows = new float[count][];
+    for (int r = 0; r < count; r++) {
+      rows[r] = logits.floats((long) r * columns, columns);
     }
     return rows;
   }
@@ -88,12 +102,6 @@ public final class EvalStep implements AutoCloseable {
   public float[] hidden(Batch batch) {
     Tensor last = outputs(batch).last;
     return last.floats(0, Math.multiplyExact(batch.liveTokens, network.config().channels()));
-  }
-
-  private void require(Task task) {
-    if (network.task() != task) {
-      throw new IllegalStateException("this network was made for " + network.task());
-    }
   }
 
   @Override

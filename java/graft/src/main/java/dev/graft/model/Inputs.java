@@ -7,7 +7,7 @@ import dev.graft.runtime.Device;
 import dev.graft.runtime.Tensor;
 import java.util.stream.IntStream;
 
-/** A batch on the device: the int32 tensors every recorded step reads. */
+/** A batch on the device: the tensors every recorded step reads, int32 but for float targets. */
 final class Inputs implements AutoCloseable {
   private final Arena arena;
   final Limits limits;
@@ -19,7 +19,14 @@ final class Inputs implements AutoCloseable {
   final Tensor maskedRows;
   final Tensor maskedLabels;
   final Tensor sequenceLabels;
+  final Tensor endPositions;
+  final Tensor cuChoices;
+  final Tensor choiceLabels;
   final Tensor firstRows;
+
+  /** fp32 [sequences, columns]; null where the task has no such targets. */
+  final Tensor targets;
+
   final Tensor tokenOrder;
   final Tensor positionOrder;
   final Tensor typeOrder;
@@ -29,7 +36,10 @@ final class Inputs implements AutoCloseable {
 
   final Tensor rows;
 
-  Inputs(Device device, Limits limits) {
+  /**
+   * @param targetColumns float targets of a sequence, 0 where the task has none
+   */
+  Inputs(Device device, Limits limits, int targetColumns) {
     this.limits = limits;
     arena = new Arena(device, "inputs");
     long tokens = limits.maxTokens();
@@ -42,7 +52,12 @@ final class Inputs implements AutoCloseable {
     maskedRows = ints("masked_rows", tokens);
     maskedLabels = ints("masked_labels", tokens);
     sequenceLabels = ints("sequence_labels", sequences);
+    endPositions = ints("end_positions", sequences);
+    cuChoices = ints("cu_choices", sequences + 1);
+    choiceLabels = ints("choice_labels", sequences);
     firstRows = ints("first_rows", sequences);
+    targets =
+        targetColumns == 0 ? null : arena.zeros("targets", DType.FLOAT32, sequences, targetColumns);
     tokenOrder = ints("token_order", tokens);
     positionOrder = ints("position_order", tokens);
     typeOrder = ints("type_order", tokens);
@@ -78,7 +93,13 @@ final class Inputs implements AutoCloseable {
     maskedRows.put(batch.maskedRows, batch.maskedCount);
     maskedLabels.put(batch.maskedLabels, batch.maskedCount);
     sequenceLabels.put(batch.sequenceLabels, batch.maxSequences());
+    endPositions.put(batch.endPositions, batch.maxSequences());
+    cuChoices.put(batch.cuChoices, batch.maxSequences() + 1);
+    choiceLabels.put(batch.choiceLabels, batch.maxSequences());
     firstRows.put(batch.firstRows, batch.maxSequences());
+    if (targets != null && batch.targets.length > 0) {
+      targets.put(batch.targets, batch.targets.length);
+    }
     tokenOrder.put(batch.tokenOrder, batch.tokens);
     positionOrder.put(batch.positionOrder, batch.tokens);
     typeOrder.put(batch.typeOrder, batch.tokens);

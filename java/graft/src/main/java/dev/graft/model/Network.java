@@ -1,6 +1,7 @@
 package dev.graft.model;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.graft.data.Batch;
 import dev.graft.io.AtomicFiles;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
@@ -143,7 +144,7 @@ public abstract class Network implements AutoCloseable {
     if (labels != null) {
       config = config.withLabels(labels);
     }
-    if (task == Task.SEQUENCE_CLASSIFICATION && config.labels().isEmpty()) {
+    if (task.hasLabels() && config.labels().isEmpty()) {
       throw InvalidInputException.of(
           model.file(ModelDirectory.CONFIG),
           "there are no classes (id2label); give their names or fine-tune first");
@@ -285,6 +286,37 @@ public abstract class Network implements AutoCloseable {
 
   /** Whether a checkpoint may lack this tensor, to be trained from fresh. */
   abstract boolean isHead(String name);
+
+  /** Float targets a sequence has, 0 if the task has none. */
+  public final int targetColumns() {
+    return task == Task.SEQUENCE_CLASSIFICATION
+            && config instanceof BertConfig bert
+            && bert.problemType().hasFloatTargets()
+        ? bert.labels().size()
+        : 0;
+  }
+
+  /**
+   * How many labels of a batch a loss counts: what its mean divides by.
+   *
+   * @param slot of the loss, 0 or 1; see {@link TrainStep}
+   */
+  public final long lossLabels(Batch batch, int slot) {
+    return switch (task) {
+      case BASE -> 0;
+      case CAUSAL_LM, MASKED_LM, TOKEN_CLASSIFICATION -> slot == 0 ? batch.labelCount() : 0;
+      case PRETRAINING -> slot == 0 ? batch.labelCount() : batch.sequenceLabelCount();
+      case SEQUENCE_CLASSIFICATION ->
+          slot > 0 ? 0 : targetColumns() > 0 ? batch.targetCount() : batch.sequenceLabelCount();
+      case QUESTION_ANSWERING -> slot == 0 ? batch.sequenceLabelCount() : batch.endPositionCount();
+      case MULTIPLE_CHOICE -> slot == 0 ? batch.choiceLabelCount() : 0;
+    };
+  }
+
+  /** Factor of each slot's mean in the loss: an answer's is the mean of beginning and end. */
+  public final double lossShare() {
+    return task == Task.QUESTION_ANSWERING ? 0.5 : 1;
+  }
 
   /** Records a step over one bucket. */
   abstract Outputs record(Recording recording);

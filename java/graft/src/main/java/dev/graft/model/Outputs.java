@@ -12,7 +12,10 @@ final class Outputs {
   /** [T, V padded] of all rows, if asked. */
   Tensor logits;
 
-  /** [B, labels] of sequence classification, or [B, 2] of next sentence. */
+  /** [T, K] classes of tokens, or [T, 2] beginnings and ends of answers. */
+  Tensor tokenLogits;
+
+  /** [B, labels] of sequence classification, [B, 1] of choices, or [B, 2] of next sentence. */
   Tensor sequenceLogits;
 
   /** [B, C] BERT's pooler. */

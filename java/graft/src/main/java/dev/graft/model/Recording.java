@@ -48,6 +48,22 @@ final class Recording {
     return keep ? program.keep(tensor) : tensor;
   }
 
+  /**
+   * What a reader of a head's logits gets: the logits, or where a loss overwrites them with their
+   * gradient a copy, if it was asked for.
+   */
+  Tensor keepLogits(String name, Tensor logits) {
+    if (!spec.loss()) {
+      return program.keep(logits);
+    }
+    if (!spec.keepLogits()) {
+      return logits;
+    }
+    Tensor copy = activation(name, logits.size(0), logits.size(1));
+    ops.cast(logits, copy);
+    return program.keep(copy);
+  }
+
   /** The first {@code count} elements of an input. */
   static Tensor first(Tensor input, long count) {
     return input.view(0, count);

@@ -8,14 +8,18 @@ import dev.graft.runtime.Tensor;
 
 /**
  * What reads the first token of each sequence: a dense layer with an activation (BERT's pooler),
- * and over it the classes of a sequence, or BERT's next sentence.
+ * and over it the classes of a sequence, the score of a choice, or BERT's next sentence.
  *
  * <pre>
  *   BERT, next sentence  tanh(h · W + b)                    · classes
  *   BERT, classes        dropout(tanh(h · W + b))           · classes
  *   RoBERTa              dropout(tanh(dropout(h) · W + b))  · classes
  *   DistilBERT           dropout(relu(h · W + b))           · classes
+ *   choices              as BERT's or DistilBERT's classes, one output
  * </pre>
+ *
+ * <p>Losses: cross-entropy, by {@link ProblemType} also binary cross-entropy or squared error; for
+ * choices cross-entropy over the sequences of a question.
  *
  * <p>Legend: B sequences, C channels.
  */
@@ -58,16 +62,22 @@ final class SequenceHead {
     this.inputDropoutId = inputDropoutId;
     this.dropoutId = dropoutId;
     boolean classes = task == Task.SEQUENCE_CLASSIFICATION;
+    boolean choices = task == Task.MULTIPLE_CHOICE;
     activation =
         config.family() == EncoderFamily.DISTILBERT ? Ops.Activation.RELU : Ops.Activation.TANH;
     long c = config.channels();
     double std = config.initializerRange();
-    String dense = classes ? names.sequenceDense() : names.pooler();
+    // Choices are read by the pooler, and by what DistilBERT has in its place.
+    boolean own = classes || choices && names.pooler() == null;
+    String dense = own ? names.sequenceDense() : names.pooler();
     weight = parameters.add(dense + ".weight", true, Init.NORMAL, std, c, c);
     bias = parameters.add(dense + ".bias", false, Init.ZEROS, 0, c);
-    if (classes || task == Task.PRETRAINING) {
-      String head = classes ? names.sequenceClasses() : EncoderNames.NEXT_SENTENCE;
-      long count = classes ? config.labels().size() : 2;
+    if (classes || choices || task == Task.PRETRAINING) {
+      String head =
+          classes
+              ? names.sequenceClasses()
+              : choices ? EncoderNames.CLASSIFIER : EncoderNames.NEXT_SENTENCE;
+      long count = classes ? config.labels().size() : choices ? 1 : 2;
       classesWeight = parameters.add(head + ".weight", true, Init.NORMAL, std, count, c);
       classesBias = parameters.add(head + ".bias", false, Init.ZEROS, 0, count);
     }
@@ -75,11 +85,21 @@ final class SequenceHead {
 
   /** The published next-sentence head has no dropout, the classifiers have. */
   private int dropout(Recording r) {
-    return task == Task.SEQUENCE_CLASSIFICATION ? r.dropout(config.classifierDropout()) : 0;
+    return switch (task) {
+      case SEQUENCE_CLASSIFICATION -> r.dropout(config.classifierDropout());
+      case MULTIPLE_CHOICE ->
+          r.dropout(
+              config.family() == EncoderFamily.ROBERTA
+                  ? config.hiddenDropout()
+                  : config.classifierDropout());
+      default -> 0;
+    };
   }
 
   private int inputDropout(Recording r) {
-    return config.family() == EncoderFamily.ROBERTA ? dropout(r) : 0;
+    return config.family() == EncoderFamily.ROBERTA && task == Task.SEQUENCE_CLASSIFICATION
+        ? dropout(r)
+        : 0;
   }
 
   Pass forward(Recording r, Tensor h) {
@@ -113,13 +133,7 @@ final class SequenceHead {
    */
   void loss(Recording r, Pass p, Tensor dh, boolean accumulate) {
     long batch = r.spec.batch();
-    r.ops.classifier(
-        p.logits,
-        Recording.first(r.inputs.sequenceLabels, batch),
-        null,
-        p.logits.size(1),
-        task == Task.PRETRAINING ? SENTENCES_LOSS_SLOT : FIRST_LOSS_SLOT,
-        !r.spec.backward());
+    lossAndGradient(r, p.logits);
     if (!r.spec.backward()) {
       return;
     }
@@ -140,5 +154,29 @@ final class SequenceHead {
       r.ops.dropout(dfirst, dfirst, inputDropout(r), inputDropoutId);
     }
     r.ops.scatterRows(dfirst, Recording.first(r.inputs.firstRows, batch), dh, accumulate);
+  }
+
+  private void lossAndGradient(Recording r, Tensor logits) {
+    long batch = r.spec.batch();
+    boolean forwardOnly = !r.spec.backward();
+    if (task == Task.MULTIPLE_CHOICE) {
+      Tensor questions = Recording.first(r.inputs.cuChoices, batch + 1);
+      Tensor right = Recording.first(r.inputs.choiceLabels, batch);
+      r.ops.segmentClassifier(logits, 0, questions, right, FIRST_LOSS_SLOT, forwardOnly);
+      return;
+    }
+    Tensor labels = Recording.first(r.inputs.sequenceLabels, batch);
+    if (task == Task.PRETRAINING) {
+      r.ops.classifier(logits, labels, null, logits.size(1), SENTENCES_LOSS_SLOT, forwardOnly);
+      return;
+    }
+    switch (config.problemType()) {
+      case SINGLE_LABEL_CLASSIFICATION ->
+          r.ops.classifier(logits, labels, null, logits.size(1), FIRST_LOSS_SLOT, forwardOnly);
+      case MULTI_LABEL_CLASSIFICATION ->
+          r.ops.binaryCrossEntropy(logits, r.inputs.targets, null, FIRST_LOSS_SLOT, forwardOnly);
+      case REGRESSION ->
+          r.ops.meanSquaredError(logits, r.inputs.targets, FIRST_LOSS_SLOT, forwardOnly);
+    }
   }
 }

@@ -58,7 +58,7 @@ final class Steps implements AutoCloseable {
               + " positions");
     }
     this.network = network;
-    this.inputs = new Inputs(network.device(), limits);
+    this.inputs = new Inputs(network.device(), limits, network.targetColumns());
     this.arena = new ActivationArena(network.device(), name + " activations");
     this.loss = loss;
     this.backward = backward;

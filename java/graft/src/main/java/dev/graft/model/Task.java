@@ -10,6 +10,17 @@ public enum Task {
   MASKED_LM,
   /** BERT: the masked words and whether the second segment follows the first. */
   PRETRAINING,
-  /** BERT: a label for the sequence. */
-  SEQUENCE_CLASSIFICATION
+  /** Encoders: classes, labels or numbers for the sequence; see {@link ProblemType}. */
+  SEQUENCE_CLASSIFICATION,
+  /** Encoders: a class for each token. */
+  TOKEN_CLASSIFICATION,
+  /** Encoders: where an answer begins and where it ends. */
+  QUESTION_ANSWERING,
+  /** Encoders: which of several sequences is right. */
+  MULTIPLE_CHOICE;
+
+  /** Whether the head needs the names of its classes. */
+  public boolean hasLabels() {
+    return this == SEQUENCE_CLASSIFICATION || this == TOKEN_CLASSIFICATION;
+  }
 }

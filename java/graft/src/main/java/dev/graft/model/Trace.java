@@ -21,11 +21,13 @@ import java.util.function.Consumer;
  * <p>Inputs: {@code input_ids [B, T]}; {@code attention_mask [B, T]} with padding on either side;
  * {@code token_type_ids}, {@code position_ids [B, T]}; {@code labels [B, T]} (−100 ignored,
  * unshifted for the causal model) or {@code shift_labels} (already shifted), or {@code labels [B]}
- * for classes; {@code next_sentence_label [B]}. Masked tokens are not computed at all: real tokens
- * are packed, their positions are column numbers unless given (RoBERTa: as it counts them). Labels
- * are shifted in the padded layout; a target counts only where it and its predictor are unmasked.
- * Outputs have the inputs' shape; rows of masked tokens are 0. A pooler reads the first unmasked
- * token of a sequence.
+ * for classes, {@code [B]} or {@code [B, K]} of floats for several labels and regression; {@code
+ * next_sentence_label [B]}; {@code start_positions}, {@code end_positions [B]}. For multiple choice
+ * tokens are {@code [B, choices, T]} and {@code labels [B]}. Masked tokens are not computed at all:
+ * real tokens are packed, their positions are column numbers unless given (RoBERTa: as it counts
+ * them). Labels are shifted in the padded layout; a target counts only where it and its predictor
+ * are unmasked. Outputs have the inputs' shape; rows of masked tokens are 0. A pooler reads the
+ * first unmasked token of a sequence.
  *
  * <p>Dropout is off.
  */
@@ -43,6 +45,7 @@ public final class Trace implements AutoCloseable {
   private final Path source;
   private final Network network;
   private final Batch batch;
+  private final int choices; // sequences a question, 1 for the other tasks
   private final int sequences;
   private final int columns;
   private final int[] cells; // row -> b * T + t
@@ -57,11 +60,16 @@ public final class Trace implements AutoCloseable {
     Task task = Network.taskOf(directory);
     try (Safetensors in = Safetensors.open(inputs)) {
       TensorInfo ids = in.info("input_ids");
-      if (ids.shape().length != 2) {
-        throw InvalidInputException.of(inputs, "input_ids: expected [B, T], got " + ids);
+      long[] shape = ids.shape();
+      boolean questions = task == Task.MULTIPLE_CHOICE;
+      if (shape.length != (questions ? 3 : 2)) {
+        throw InvalidInputException.of(
+            inputs,
+            "input_ids: expected " + (questions ? "[B, choices, T]" : "[B, T]") + ", got " + ids);
       }
-      sequences = Math.toIntExact(ids.shape()[0]);
-      columns = Math.toIntExact(ids.shape()[1]);
+      choices = questions ? Math.toIntExact(shape[1]) : 1;
+      sequences = Math.toIntExact(shape[0] * choices);
+      columns = Math.toIntExact(shape[shape.length - 1]);
       network = Network.load(device, directory.path(), task, dtype);
       int[] mask = grid(in, inputs, "attention_mask");
       int tokens = mask == null ? sequences * columns : Arrays.stream(mask).map(Trace::bit).sum();
@@ -70,7 +78,7 @@ public final class Trace implements AutoCloseable {
         throw InvalidInputException.of(inputs, "there is no unmasked token");
       }
       cells = new int[tokens];
-      batch = new Batch(tokens, sequences, columns);
+      batch = new Batch(tokens, sequences, columns, network.targetColumns());
       try {
         pack(in, inputs, mask);
       } catch (RuntimeException e) {
@@ -91,9 +99,13 @@ public final class Trace implements AutoCloseable {
     long[] shape = in.info(name).shape();
     boolean row = shape.length == 1 && shape[0] == columns && name.equals("position_ids");
     boolean oneRow = shape.length == 2 && shape[0] == 1 && shape[1] == columns;
-    if (!row && !oneRow && !Arrays.equals(shape, new long[] {sequences, columns})) {
+    long[] wanted =
+        choices > 1
+            ? new long[] {sequences / choices, choices, columns}
+            : new long[] {sequences, columns};
+    if (!row && !oneRow && !Arrays.equals(shape, wanted)) {
       throw InvalidInputException.of(
-          file, name + ": expected [" + sequences + ", " + columns + "], got " + in.info(name));
+          file, name + ": expected " + Arrays.toString(wanted) + ", got " + in.info(name));
     }
     int[] values = in.ints(name);
     if (values.length == sequences * columns) {
@@ -111,34 +123,83 @@ public final class Trace implements AutoCloseable {
       return null;
     }
     int[] values = in.ints(name);
-    if (values.length != sequences) {
+    if (values.length != sequences / choices) {
       throw InvalidInputException.of(
-          file, name + ": expected [" + sequences + "], got " + in.info(name));
+          file, name + ": expected [" + sequences / choices + "], got " + in.info(name));
     }
     return values;
   }
 
+  /** Float targets, row after row. */
+  private float[] targets(Safetensors in, Path file) {
+    int wanted = sequences * network.targetColumns();
+    if (wanted == 0 || !in.contains("labels")) {
+      return null;
+    }
+    float[] values = in.floats("labels");
+    if (values.length != wanted) {
+      throw InvalidInputException.of(
+          file, "labels: expected " + wanted + " numbers, got " + in.info("labels"));
+    }
+    return values;
+  }
+
+  /** Positions outside of the sequence are not counted. */
+  private int inside(int[] positions, int b, int length) {
+    boolean in = positions != null && positions[b] >= 0 && positions[b] < length;
+    return in ? positions[b] : Batch.IGNORED;
+  }
+
   private void pack(Safetensors in, Path file, int[] mask) {
     ModelConfig config = network.config();
-    boolean classes = network.task() == Task.SEQUENCE_CLASSIFICATION;
+    Task task = network.task();
+    boolean classes = task == Task.SEQUENCE_CLASSIFICATION;
+    boolean answers = task == Task.QUESTION_ANSWERING;
+    boolean questions = task == Task.MULTIPLE_CHOICE;
+    float[] targets = targets(in, file);
+    int columnsOfTargets = network.targetColumns();
     int[] ids = grid(in, file, "input_ids");
     int[] types = grid(in, file, "token_type_ids");
     int[] shifted = grid(in, file, "shift_labels");
-    int[] labels = classes ? null : grid(in, file, "labels");
-    int[] sequenceLabels = column(in, file, classes ? "labels" : "next_sentence_label");
-    boolean causal = network.task() == Task.CAUSAL_LM;
+    int[] labels = classes || answers || questions ? null : grid(in, file, "labels");
+    String labelName =
+        classes || questions ? "labels" : answers ? "start_positions" : "next_sentence_label";
+    int[] sequenceLabels = columnsOfTargets > 0 ? null : column(in, file, labelName);
+    int[] ends = answers ? column(in, file, "end_positions") : null;
+    boolean causal = task == Task.CAUSAL_LM;
     hasLabels = (causal && shifted != null) || labels != null;
-    hasSequenceLabels = sequenceLabels != null && (classes || network.task() == Task.PRETRAINING);
+    hasSequenceLabels =
+        targets != null
+            || sequenceLabels != null
+                && (classes || answers || questions || task == Task.PRETRAINING);
     int typeRows = config instanceof BertConfig bert ? bert.typeVocabSize() : 0;
     int[] position = positions(config, in, file, ids);
-    int classCount = classes ? config.labels().size() : 2;
+    int classCount = classes ? config.labels().size() : questions ? choices : 2;
+    int labelCount =
+        task == Task.TOKEN_CLASSIFICATION ? config.labels().size() : config.vocabSize();
 
     batch.begin();
     int row = 0;
     for (int b = 0; b < sequences; b++) {
-      int sequenceLabel = hasSequenceLabels ? sequenceLabels[b] : Batch.IGNORED;
-      within(file, classes ? "labels" : "next_sentence_label", sequenceLabel, classCount, true);
-      batch.beginSequence(sequenceLabel);
+      int length = length(mask, b);
+      int sequenceLabel = Batch.IGNORED;
+      if (answers) {
+        sequenceLabel = inside(sequenceLabels, b, length);
+      } else if (hasSequenceLabels && targets == null) {
+        sequenceLabel = sequenceLabels[b / choices];
+        within(file, labelName, sequenceLabel, classCount, true);
+      }
+      if (questions && b % choices == 0) {
+        batch.beginQuestion(sequenceLabel);
+      }
+      batch.beginSequence(questions ? Batch.IGNORED : sequenceLabel);
+      if (answers) {
+        batch.endPosition(inside(ends, b, length));
+      }
+      if (targets != null) {
+        batch.targets(
+            Arrays.copyOfRange(targets, b * columnsOfTargets, (b + 1) * columnsOfTargets));
+      }
       for (int t = 0; t < columns; t++) {
         int cell = b * columns + t;
         if (mask != null && mask[cell] == 0) {
@@ -149,12 +210,19 @@ public final class Trace implements AutoCloseable {
         within(file, "position of a token", position[cell], config.maxPositions(), false);
         within(file, "token_type_ids", type, Math.max(1, typeRows), false);
         int label = label(causal, labels, shifted, mask, cell, t);
-        within(file, "labels", label, config.vocabSize(), true);
+        within(file, "labels", label, labelCount, true);
         batch.addToken(ids[cell], position[cell], type, label);
         cells[row++] = cell;
       }
     }
     batch.finish();
+  }
+
+  private int length(int[] mask, int b) {
+    if (mask == null) {
+      return columns;
+    }
+    return Arrays.stream(mask, b * columns, (b + 1) * columns).map(Trace::bit).sum();
   }
 
   /**
@@ -210,21 +278,18 @@ public final class Trace implements AutoCloseable {
   }
 
   private float scale(int slot) {
-    boolean classes = network.task() == Task.SEQUENCE_CLASSIFICATION;
-    long count = slot == 1 || classes ? batch.sequenceLabelCount() : batch.labelCount();
-    return count == 0 ? 0 : 1f / count;
+    long count = network.lossLabels(batch, slot);
+    return count == 0 ? 0 : (float) (network.lossShare() / count);
   }
 
   /** The mean loss of each head, added; as counted since the last reset. */
   private double loss() {
     device.stepRead();
     double loss = 0;
-    boolean classes = network.task() == Task.SEQUENCE_CLASSIFICATION;
-    if (hasLabels || classes) {
-      loss += device.lossSum(0) / device.lossCount(0);
-    }
-    if (hasSequenceLabels && !classes) {
-      loss += device.lossSum(1) / device.lossCount(1);
+    for (int slot = 0; slot < 2; slot++) {
+      if (network.lossLabels(batch, slot) > 0) {
+        loss += network.lossShare() * device.lossSum(slot) / device.lossWeight(slot);
+      }
     }
     return loss;
   }
@@ -295,12 +360,32 @@ public final class Trace implements AutoCloseable {
           network.config().vocabSize());
     }
     if (outputs.sequenceLogits != null) {
-      long classes = outputs.sequenceLogits.size(1);
+      long classes = outputs.sequenceLogits.size(1) * choices;
+      long rows = sequences / choices;
       writer.floats(
           pretraining ? "seq_relationship_logits" : "logits",
-          outputs.sequenceLogits.floats(0, Math.toIntExact(sequences * classes)),
-          sequences,
+          outputs.sequenceLogits.floats(0, Math.toIntExact(rows * classes)),
+          rows,
           classes);
+    }
+    if (outputs.tokenLogits != null) {
+      writeTokens(writer, outputs.tokenLogits);
+    }
+  }
+
+  private void writeTokens(SafetensorsWriter writer, Tensor logits) {
+    if (network.task() == Task.TOKEN_CLASSIFICATION) {
+      spread(writer, "logits", logits, logits.size(1));
+      return;
+    }
+    String[] names = {"start_logits", "end_logits"};
+    float[] all = logits.floats(0, 2 * cells.length);
+    for (int i = 0; i < names.length; i++) {
+      float[] values = new float[sequences * columns];
+      for (int row = 0; row < cells.length; row++) {
+        values[cells[row]] = all[2 * row + i];
+      }
+      writer.floats(names[i], values, sequences, columns);
     }
   }
 

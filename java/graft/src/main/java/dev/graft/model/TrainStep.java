@@ -18,8 +18,8 @@ import java.util.List;
  *
  * <p>A device counts the optimizer steps of one training at a time.
  *
- * <p>Losses grow in the device's slots: 0 for words, classes and the next token, 1 for next
- * sentence.
+ * <p>Losses grow in the device's slots: 0 for words, classes, choices, beginnings of answers and
+ * the next token, 1 for next sentence and ends of answers.
  */
 public final class TrainStep implements AutoCloseable {
   private final Device device;

@@ -7,7 +7,6 @@ import dev.graft.model.Lora;
 import dev.graft.model.Network;
 import dev.graft.model.OptimizerOptions;
 import dev.graft.model.Parameters.Parameter;
-import dev.graft.model.Task;
 import dev.graft.model.TrainStep;
 import dev.graft.runtime.Device;
 import java.util.Arrays;
@@ -64,9 +63,6 @@ public final class Trainer {
 
   @Derived("of the network")
   private final Device device;
-
-  @Derived("of the network's task: the labels of loss 0 are the sequences', not the rows'")
-  private final boolean sequenceLoss;
 
   @Derived("the processes of the run; their number is checked against state.json")
   private final GradientExchange exchange;
@@ -126,7 +122,6 @@ public final class Trainer {
     this.exchange = options.exchange();
     this.device = network.device();
     this.totalSteps = this.options.totalSteps(data.batchesPerEpoch());
-    this.sequenceLoss = network.task() == Task.SEQUENCE_CLASSIFICATION;
     this.batches = new Batch[options.gradientAccumulation()];
     for (int i = 0; i < batches.length; i++) {
       batches[i] = data.newBatch();
@@ -287,9 +282,8 @@ public final class Trainer {
       for (int i = 0; i < batches.length; i++) {
         Batch batch = batches[i];
         data.fill(microStep(i), batch);
-        long sequences = batch.sequenceLabelCount();
-        counts[LABELS0] += sequenceLoss ? sequences : batch.labelCount();
-        counts[LABELS1] += sequenceLoss ? 0 : sequences;
+        counts[LABELS0] += network.lossLabels(batch, 0);
+        counts[LABELS1] += network.lossLabels(batch, 1);
         counts[TOKENS] += batch.liveTokens;
       }
     }
@@ -298,8 +292,8 @@ public final class Trainer {
     return counts[CANCELLED] == 0 && counts[STOPPED] == 0;
   }
 
-  private static float scale(long labels) {
-    return labels == 0 ? 0 : (float) (1.0 / labels);
+  private float scale(long labels) {
+    return labels == 0 ? 0 : (float) (network.lossShare() / labels);
   }
 
   /** One step, in one process without a heap allocation or a synchronisation. */
@@ -358,7 +352,9 @@ public final class Trainer {
 
   private void report(RunFiles files) {
     progress.lastLoss =
-        mean(progress.lossSum0, progress.lossCount0) + mean(progress.lossSum1, progress.lossCount1);
+        network.lossShare()
+            * (mean(progress.lossSum0, progress.lossCount0)
+                + mean(progress.lossSum1, progress.lossCount1));
     progress.lossSum0 = 0;
     progress.lossCount0 = 0;
     progress.lossSum1 = 0;
