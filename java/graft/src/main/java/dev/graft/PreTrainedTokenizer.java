@@ -2,6 +2,7 @@ package dev.graft;
 
 import dev.graft.io.InvalidInputException;
 import dev.graft.text.Encoding;
+import dev.graft.text.TokenSpans;
 import dev.graft.text.Tokenizer;
 import java.nio.file.Path;
 import java.util.List;
@@ -51,6 +52,11 @@ abstract sealed class PreTrainedTokenizer implements Tokenizer
   @Override
   public List<Encoding> encodeAll(List<String> texts, boolean specialTokens) {
     return tokenizer.encodeAll(texts, specialTokens);
+  }
+
+  @Override
+  public TokenSpans spans(String text) {
+    return tokenizer.spans(text);
   }
 
   @Override

@@ -215,8 +215,9 @@ public final class Bert extends Network {
     boolean backward = r.spec.backward();
     // Nothing is computed below the lowest parameter that trains.
     int lowest = lowestTrained();
+    boolean below = backward && lowest <= blocks.size();
     Tensor dh =
-        backward && lowest <= blocks.size() ? r.activation("dh", r.rows, config.channels()) : null;
+        below && scores == null ? r.activation("dh", r.rows, config.channels()) : null;
     if (words != null) {
       words.loss(r, h, dh);
     }
@@ -224,7 +225,7 @@ public final class Bert extends Network {
       sequence.loss(r, pass, dh, words != null);
     }
     if (scores != null) {
-      tokens.loss(r, scores, dh);
+      dh = tokens.loss(r, scores, below);
     }
     if (!backward) {
       return outputs;

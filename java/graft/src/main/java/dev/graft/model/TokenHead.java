@@ -62,9 +62,10 @@ final class TokenHead {
   /**
    * The loss of a pass, and its gradient towards the hidden states.
    *
-   * @param dh [T, C], written; null if nothing below trains
+   * @param below whether something below trains
+   * @return [T, C], or null without a backward pass or if nothing below trains
    */
-  void loss(Recording r, Pass p, Tensor dh) {
+  Tensor loss(Recording r, Pass p, boolean below) {
     boolean forwardOnly = !r.spec.backward();
     if (answers) {
       long batch = r.spec.batch();
@@ -77,16 +78,17 @@ final class TokenHead {
       r.ops.classifier(p.logits, labels, null, p.logits.size(1), CLASSES_SLOT, forwardOnly);
     }
     if (forwardOnly) {
-      return;
+      return null;
     }
     r.biasGradient(p.logits, bias);
-    r.weightGradient("tokens", p.dropped, p.logits, weight, Layout.OUT_IN);
-    if (dh == null) {
-      return;
+    if (!below) {
+      r.lastLinearBackward("tokens", p.dropped, p.logits, weight, Layout.OUT_IN);
+      return null;
     }
-    r.ops.gemm("tokens dx", p.logits, false, weight.compute(), false, dh, false, null);
+    Tensor dh = r.linearBackward("tokens", p.dropped, p.logits, weight, Layout.OUT_IN, null);
     if (dropout(r) > 0) {
       r.ops.dropout(dh, dh, dropout(r), dropoutId);
     }
+    return dh;
   }
 }

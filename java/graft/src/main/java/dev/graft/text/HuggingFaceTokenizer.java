@@ -1,5 +1,6 @@
 package dev.graft.text;
 
+import ai.djl.huggingface.tokenizers.jni.CharSpan;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.InvalidInputException;
@@ -156,6 +157,35 @@ final class HuggingFaceTokenizer implements Tokenizer {
         ints(e.getTypeIds()),
         ints(e.getSpecialTokenMask()),
         ints(e.getWordIds()));
+  }
+
+  @Override
+  public TokenSpans spans(String text) {
+    ai.djl.huggingface.tokenizers.Encoding e =
+        run(() -> engine.encode(wellFormed(text), false, false));
+    CharSpan[] spans = e.getCharTokenSpans();
+    int[] begins = new int[spans.length];
+    int[] ends = new int[spans.length];
+    // The library counts code points.
+    int[] places = text.codePointCount(0, text.length()) == text.length() ? null : places(text);
+    int last = 0;
+    for (int i = 0; i < spans.length; i++) {
+      int begin = spans[i] == null ? last : spans[i].getStart();
+      int end = spans[i] == null ? last : spans[i].getEnd();
+      begins[i] = places == null ? begin : places[begin];
+      ends[i] = places == null ? end : places[end];
+      last = end;
+    }
+    return new TokenSpans(ints(e.getIds()), begins, ends);
+  }
+
+  /** Where each code point begins, and the end. */
+  private static int[] places(String text) {
+    int[] places = new int[text.codePointCount(0, text.length()) + 1];
+    for (int i = 1; i < places.length; i++) {
+      places[i] = text.offsetByCodePoints(places[i - 1], 1);
+    }
+    return places;
   }
 
   private static int[] ints(long[] values) {

@@ -20,6 +20,9 @@ public interface Tokenizer extends AutoCloseable {
   /** Tokens of many texts, in order. */
   List<Encoding> encodeAll(List<String> texts, boolean specialTokens);
 
+  /** Tokens of a text without special tokens, with the characters each stands for. */
+  TokenSpans spans(String text);
+
   /**
    * Ids of a text of any length without special tokens. Long texts go through in pieces, cut where
    * no token can reach across.
