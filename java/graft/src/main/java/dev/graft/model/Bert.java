@@ -216,8 +216,7 @@ public final class Bert extends Network {
     // Nothing is computed below the lowest parameter that trains.
     int lowest = lowestTrained();
     boolean below = backward && lowest <= blocks.size();
-    Tensor dh =
-        below && scores == null ? r.activation("dh", r.rows, config.channels()) : null;
+    Tensor dh = below && scores == null ? r.activation("dh", r.rows, config.channels()) : null;
     if (words != null) {
       words.loss(r, h, dh);
     }
