@@ -41,7 +41,9 @@ final class StepFlops {
       case MASKED_LM -> (c * c + c * config.vocabSize()) * batch.labelCount();
       case PRETRAINING ->
           (c * c + c * config.vocabSize()) * batch.labelCount() + c * c * batch.liveSequences;
-      case SEQUENCE_CLASSIFICATION -> c * c * batch.liveSequences;
+      case SEQUENCE_CLASSIFICATION, MULTIPLE_CHOICE -> c * c * batch.liveSequences;
+      case TOKEN_CLASSIFICATION -> c * config.labels().size() * batch.liveTokens;
+      case QUESTION_ANSWERING -> 2 * c * batch.liveTokens;
       case BASE -> 0;
     };
   }

@@ -97,6 +97,8 @@ public final class AdapterFiles {
   static Task taskOf(Path directory) {
     return switch (Json.readObject(directory.resolve(CONFIG)).path("task_type").asText("")) {
       case "SEQ_CLS" -> Task.SEQUENCE_CLASSIFICATION;
+      case "TOKEN_CLS" -> Task.TOKEN_CLASSIFICATION;
+      case "QUESTION_ANS" -> Task.QUESTION_ANSWERING;
       case "CAUSAL_LM" -> Task.CAUSAL_LM;
       default -> Network.taskOf(baseDirectory(directory));
     };
@@ -167,6 +169,8 @@ public final class AdapterFiles {
   private static String taskType(Task task) {
     return switch (task) {
       case SEQUENCE_CLASSIFICATION -> "SEQ_CLS";
+      case TOKEN_CLASSIFICATION -> "TOKEN_CLS";
+      case QUESTION_ANSWERING -> "QUESTION_ANS";
       case CAUSAL_LM -> "CAUSAL_LM";
       case BASE -> "FEATURE_EXTRACTION";
       default -> null;
