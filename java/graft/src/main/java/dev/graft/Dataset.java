@@ -14,6 +14,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.TreeMap;
 import java.util.function.Consumer;
 
 /**
@@ -188,6 +189,38 @@ public final class Dataset {
     return new Split(
         new Dataset(name + " (training part)", train),
         new Dataset(name + " (validation part)", validation));
+  }
+
+  /**
+   * Draws as many examples of each class; another seed, other examples.
+   *
+   * @param perClass into the first part
+   * @param validationPerClass others, into the second; at least 1
+   * @throws InvalidInputException if a class has fewer than both together
+   */
+  public Split perClass(int perClass, int validationPerClass, long seed) {
+    Map<String, List<LabelledExample>> byLabel = new TreeMap<>();
+    for (LabelledExample example : examples()) {
+      byLabel.computeIfAbsent(String.valueOf(example.label()), k -> new ArrayList<>()).add(example);
+    }
+    Random random = new Random(seed);
+    List<LabelledExample> few = new ArrayList<>();
+    List<LabelledExample> others = new ArrayList<>();
+    byLabel.forEach(
+        (label, all) -> {
+          if (all.size() < perClass + validationPerClass) {
+            throw new InvalidInputException(
+                String.format(
+                    "%s: %s has %,d examples, fewer than %,d to train on and %,d to judge by",
+                    name, label, all.size(), perClass, validationPerClass));
+          }
+          Collections.shuffle(all, random);
+          few.addAll(all.subList(0, perClass));
+          others.addAll(all.subList(perClass, perClass + validationPerClass));
+        });
+    return new Split(
+        new Dataset(name + " (training part)", few),
+        new Dataset(name + " (validation part)", others));
   }
 
   /** The first examples of it. */

@@ -92,6 +92,12 @@ public record FineTuning(
         model, newHead, train, validation, validationShare, columns, maxLength, value, threads);
   }
 
+  /** The same from another model. */
+  public FineTuning withModel(Path value) {
+    return new FineTuning(
+        value, newHead, train, validation, validationShare, columns, maxLength, training, threads);
+  }
+
   /**
    * Starts the run; with {@code resume} in the options it goes on with the one that is there.
    *

@@ -1,12 +1,16 @@
 package dev.graft.cli;
 
+import dev.graft.Dataset;
+import dev.graft.DomainAdaptation;
+import dev.graft.FewLabels;
 import dev.graft.FineTuning;
-import dev.graft.FitResult;
+import dev.graft.ModelOptions;
 import dev.graft.data.LabelledSource;
 import dev.graft.io.InvalidInputException;
 import dev.graft.model.Task;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
+import dev.graft.train.CancellationToken;
 import dev.graft.train.Pretraining;
 import dev.graft.train.PretrainingSettings;
 import dev.graft.train.RunSettings;
@@ -32,6 +36,9 @@ import picocli.CommandLine.Option;
       "      --second-text-column q2 --label-column same --epochs 5 --out runs/pairs",
       "  graft finetune --model runs/bert --out runs/stars \\",
       "      --train-sql \"SELECT review AS text, stars AS label FROM 'reviews/*.parquet'\"",
+      "  graft finetune --model runs/bert --train train.csv --lora 8 --out runs/lora",
+      "  graft finetune --model runs/bert --train train.csv --valid test.csv \\",
+      "      --few-labels 16,64 --seeds 5 --out runs/few",
       "  graft finetune --task lm --model gpt2 --train poems.txt --out runs/poet",
       "  graft finetune --out runs/poet --resume"
     })
@@ -120,6 +127,8 @@ final class FinetuneCommand extends RunCommand {
 
   @Mixin LoraFlags lora;
 
+  @Mixin FewLabelsFlags few;
+
   @Override
   public Integer call() {
     if (onlyResumes()) {
@@ -147,7 +156,40 @@ final class FinetuneCommand extends RunCommand {
     }
     TrainingOptions options =
         lora.over(tuning.over(training.over(TrainingOptions.finetuning(), dtype))).build();
+    if (few.given()) {
+      return fewLabels(options);
+    }
     return task == Kind.LM ? language(options) : classification(options);
+  }
+
+  private int fewLabels(TrainingOptions options) {
+    Models.require(model, "finetune --few-labels", "BERT", !Models.isGpt2(model));
+    LabelledSource test = query.source("--valid", valid, validSql);
+    if (test == null || task == Kind.LM || tuning.adaptOn != null) {
+      throw new InvalidInputException(
+          "--few-labels needs --valid, to take the accuracy on; it classifies, and adapts to no"
+              + " texts");
+    }
+    FewLabels plan =
+        few.over(
+            FewLabels.of(
+                    model,
+                    Dataset.from(query.source("--train", train, trainSql), columns.columns()),
+                    Dataset.from(test, columns.columns()))
+                .learningRates(training.lr == null ? new Double[0] : new Double[] {training.lr})
+                .training(
+                    options.toBuilder()
+                        .runDirectory(null)
+                        .resume(false)
+                        .saveEvery(0)
+                        .cancellation(new CancellationToken())
+                        .build())
+                .options(
+                    ModelOptions.defaults()
+                        .withThreads(compute.threads)
+                        .withDType(options.dtype())
+                        .withMaxLength(maxLength)));
+    return FewLabelsFlags.run(this, plan, training.out, json);
   }
 
   private int classification(TrainingOptions options) {
@@ -167,11 +209,33 @@ final class FinetuneCommand extends RunCommand {
             compute.threads);
     return run(
         (listener, token) -> {
-          FitResult result =
-              plan.withTraining(options.toBuilder().listener(listener).cancellation(token).build())
-                  .run();
-          return result.training();
+          TrainingOptions heard =
+              options.toBuilder().listener(listener).cancellation(token).build();
+          FineTuning fit = plan.withTraining(heard);
+          if (tuning.adaptOn != null) {
+            DomainAdaptation adaptation = adaptation(heard);
+            Path adapted = adaptation.run();
+            if (adapted == null) {
+              throw new InvalidInputException(
+                  "stopped while reading --adapt-on; the same command goes on from there");
+            }
+            fit = fit.withModel(adapted);
+          }
+          return fit.run().training();
         });
+  }
+
+  private DomainAdaptation adaptation(TrainingOptions heard) {
+    DomainAdaptation adaptation =
+        DomainAdaptation.of(model, text.corpus(tuning.adaptOn), training.out.resolve("adaptation"))
+            .threads(compute.threads)
+            .training(
+                DomainAdaptation.recipe(heard.dtype())
+                    .seed(heard.seed())
+                    .listener(heard.listener())
+                    .cancellation(heard.cancellation())
+                    .build());
+    return tuning.adaptEpochs == null ? adaptation : adaptation.epochs(tuning.adaptEpochs);
   }
 
   private int language(TrainingOptions options) {

@@ -2,6 +2,7 @@ package dev.graft.cli;
 
 import dev.graft.io.InvalidInputException;
 import dev.graft.train.TrainingOptions;
+import java.nio.file.Path;
 import java.util.List;
 import picocli.CommandLine.Option;
 
@@ -64,6 +65,23 @@ final class TuningFlags {
       order = 153,
       description = "End with the last weights instead of the best on the validation data.")
   boolean keepLast;
+
+  @Option(
+      names = "--adapt-on",
+      paramLabel = "FILE",
+      arity = "1..*",
+      order = 155,
+      description =
+          "Texts of the field, unlabelled: the model reads them first, by masked words (see"
+              + " --documents for what a text is).")
+  List<Path> adaptOn;
+
+  @Option(
+      names = "--adapt-epochs",
+      paramLabel = "N",
+      order = 156,
+      description = "Passes over them (default: 3).")
+  Double adaptEpochs;
 
   /** The recipe with what was given. */
   TrainingOptions.Builder over(TrainingOptions.Builder recipe) {

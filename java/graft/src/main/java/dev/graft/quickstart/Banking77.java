@@ -1,18 +1,15 @@
 package dev.graft.quickstart;
 
+import dev.graft.Dataset;
 import dev.graft.data.Columns;
 import dev.graft.data.LabelledData;
 import dev.graft.data.LabelledExample;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
-import java.util.Random;
 import java.util.Set;
-import java.util.TreeMap;
 
 /**
  * Banking77: questions to a bank in 77 intents, 10,003 to train and 3,080 to test (Casanueva et
@@ -64,27 +61,7 @@ record Banking77(List<LabelledExample> train, List<LabelledExample> test, List<S
 
   /** Draws a few of each intent; another seed, other questions. */
   FewLabels fewLabels(int perClass, int validationPerClass, long seed) {
-    Map<String, List<LabelledExample>> byLabel = new TreeMap<>();
-    train.forEach(e -> byLabel.computeIfAbsent(e.label(), label -> new ArrayList<>()).add(e));
-    Random random = new Random(seed);
-    List<LabelledExample> few = new ArrayList<>();
-    List<LabelledExample> validation = new ArrayList<>();
-    byLabel.forEach(
-        (label, examples) -> {
-          if (examples.size() < perClass + validationPerClass) {
-            throw new IllegalArgumentException(
-                label
-                    + " has "
-                    + examples.size()
-                    + " questions, fewer than "
-                    + perClass
-                    + " + "
-                    + validationPerClass);
-          }
-          Collections.shuffle(examples, random);
-          few.addAll(examples.subList(0, perClass));
-          validation.addAll(examples.subList(perClass, perClass + validationPerClass));
-        });
-    return new FewLabels(List.copyOf(few), List.copyOf(validation));
+    Dataset.Split drawn = Dataset.of(train).perClass(perClass, validationPerClass, seed);
+    return new FewLabels(drawn.train().examples(), drawn.validation().examples());
   }
 }

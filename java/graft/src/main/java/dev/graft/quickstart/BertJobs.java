@@ -4,6 +4,7 @@ import dev.graft.BertForMaskedLM;
 import dev.graft.BertForSequenceClassification;
 import dev.graft.Dataset;
 import dev.graft.FitResult;
+import dev.graft.RateSearch;
 import dev.graft.apply.Prediction;
 import dev.graft.data.Corpus;
 import dev.graft.data.DocumentMode;
@@ -20,9 +21,11 @@ import dev.graft.train.TrainingListener;
 import dev.graft.train.TrainingOptions;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Supplier;
 
 /**
@@ -136,48 +139,28 @@ final class BertJobs {
 
   /** Once with each learning rate; the best on the validation questions goes to the test. */
   private Arm fineTune(Job job, Supplier<BertForSequenceClassification> beginning) {
-    BertForSequenceClassification best = null;
-    double bestRate = 0;
-    double bestAccuracy = -1;
-    List<Point> bestCurve = List.of();
-    try {
-      for (double rate : run.scale().learningRates()) {
-        BertForSequenceClassification model = beginning.get();
-        BertForSequenceClassification worse = model;
-        try {
-          List<Point> curve = new ArrayList<>();
-          FitResult result = model.fit(train, validation, fineTuning(job, rate, curve));
-          if (result.cancelled()) {
-            return null;
-          }
-          double accuracy = result.validation().get("accuracy");
-          run.listener().onTrial(job, rate, accuracy);
-          if (accuracy > bestAccuracy) {
-            worse = best;
-            best = model;
-            bestRate = rate;
-            bestAccuracy = accuracy;
-            bestCurve = curve;
-          }
-        } finally {
-          if (worse != null) {
-            worse.close();
-          }
-        }
-      }
+    Map<Double, List<Point>> curves = new HashMap<>();
+    Optional<RateSearch.Best> found =
+        RateSearch.run(
+            beginning,
+            train,
+            validation,
+            run.scale().learningRates(),
+            rate -> fineTuning(job, rate, curves.computeIfAbsent(rate, r -> new ArrayList<>())),
+            (rate, accuracy) -> run.listener().onTrial(job, rate, accuracy));
+    if (found.isEmpty()) {
+      return null;
+    }
+    try (RateSearch.Best best = found.get()) {
       Path directory = run.directory(job.label());
-      best.savePretrained(directory);
+      best.model().savePretrained(directory);
       return new Arm(
-          bestRate,
-          bestAccuracy,
-          best.evaluate(Dataset.of(data.test())).get("accuracy"),
-          List.copyOf(bestCurve),
+          best.rate(),
+          best.accuracy(),
+          best.model().evaluate(Dataset.of(data.test())).get("accuracy"),
+          List.copyOf(curves.get(best.rate())),
           directory,
-          answers(best));
-    } finally {
-      if (best != null) {
-        best.close();
-      }
+          answers(best.model()));
     }
   }
 

@@ -109,6 +109,15 @@ public record PretrainingSettings(
         config, task, initialModel, tokenizer, corpus, validation, corpusOptions, training, value);
   }
 
+  /**
+   * Refuses the run of a directory unless it began with these settings.
+   *
+   * @throws InvalidInputException naming everything that differs
+   */
+  public void requireSame(Path directory) {
+    RunSettings.requireSame(directory, toJson());
+  }
+
   ObjectNode toJson() {
     ObjectNode json = Json.object();
     json.put("format", FORMAT).put("task", lower(task)).put("threads", threads);

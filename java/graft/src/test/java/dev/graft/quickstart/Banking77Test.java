@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.graft.data.LabelledExample;
+import dev.graft.io.InvalidInputException;
 import dev.graft.quickstart.Banking77.FewLabels;
 import java.nio.file.Path;
 import java.util.HashSet;
@@ -71,7 +72,7 @@ class Banking77Test {
   @Test
   void moreThanThereAre_isRefused() {
     assertThatThrownBy(() -> data.fewLabels(30, 30, 1))
-        .isInstanceOf(IllegalArgumentException.class)
-        .hasMessageContaining("questions, fewer than 30 + 30");
+        .isInstanceOf(InvalidInputException.class)
+        .hasMessageContaining("fewer than 30 to train on and 30 to judge by");
   }
 }
