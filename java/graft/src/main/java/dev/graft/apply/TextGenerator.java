@@ -15,6 +15,7 @@ import org.slf4j.LoggerFactory;
 /**
  * Writes on from prompts. When a text outgrows the model's positions, it goes on from its last half
  * positions, read anew. Of a prompt longer than the model only the end is read, which the log says.
+ * A beam search ends where the model's positions do.
  */
 public final class TextGenerator {
   private static final Logger LOG = LoggerFactory.getLogger(TextGenerator.class);
@@ -63,26 +64,8 @@ public final class TextGenerator {
     private boolean done;
 
     Draft(String prompt, int capacity) {
-      int[] ids = tokenizer.ids(prompt);
-      if (ids.length == 0) {
-        int start = tokenizer.bosId() >= 0 ? tokenizer.bosId() : tokenizer.eosId();
-        if (start < 0) {
-          throw new InvalidInputException(
-              "the prompt has no token, and this model has none to begin with; give a prompt");
-        }
-        ids = new int[] {start};
-      }
-      // A long prompt keeps room to write: its end is what the continuation depends on most.
-      int from = Math.max(0, ids.length - (capacity - 1));
-      if (from > 0) {
-        LOG.warn(
-            "the prompt has {} tokens; only its last {} fit into the model's {} positions",
-            ids.length,
-            capacity - 1,
-            capacity);
-      }
-      for (int i = from; i < ids.length; i++) {
-        context.add(ids[i]);
+      for (int id : read(prompt, capacity - 1)) {
+        context.add(id);
       }
     }
 
@@ -147,6 +130,27 @@ public final class TextGenerator {
     }
   }
 
+  /** The last tokens of a prompt, at most so many: what follows depends most on them. */
+  private int[] read(String prompt, int most) {
+    int[] ids = tokenizer.ids(prompt);
+    if (ids.length == 0) {
+      int start = tokenizer.bosId() >= 0 ? tokenizer.bosId() : tokenizer.eosId();
+      if (start < 0) {
+        throw new InvalidInputException(
+            "the prompt has no token, and this model has none to begin with; give a prompt");
+      }
+      ids = new int[] {start};
+    }
+    if (ids.length > most) {
+      LOG.warn(
+          "the prompt has {} tokens; only its last {} are read, for the model has {} positions",
+          ids.length,
+          most,
+          network.config().maxPositions());
+    }
+    return Arrays.copyOfRange(ids, Math.max(0, ids.length - most), ids.length);
+  }
+
   private static int[] array(List<Integer> list) {
     return list.stream().mapToInt(Integer::intValue).toArray();
   }
@@ -155,6 +159,11 @@ public final class TextGenerator {
       List<String> prompts, GenerationOptions options, Consumer<String> stream) {
     if (prompts.isEmpty()) {
       return List.of();
+    }
+    if (options.beams() != null) {
+      List<String> texts = search(prompts, options);
+      stream.accept(texts.get(0));
+      return texts;
     }
     Sampling sampling =
         new Sampling(
@@ -190,6 +199,43 @@ public final class TextGenerator {
                 : decoder.step(Arrays.copyOf(next, next.length));
       }
     }
+  }
+
+  /** A search cannot slide: at least half of the positions are the prompt's. */
+  private List<String> search(List<String> prompts, GenerationOptions options) {
+    int positions = network.config().maxPositions();
+    if (positions < 2) {
+      throw new InvalidInputException("a model of one position cannot write");
+    }
+    int most = Math.max(positions / 2, positions - options.maxNewTokens());
+    int[][] ids = prompts.stream().map(prompt -> read(prompt, most)).toArray(int[][]::new);
+    int longest = Arrays.stream(ids).mapToInt(p -> p.length).max().orElse(0);
+    int room = Math.min(options.maxNewTokens(), positions - longest);
+    List<String> stops = options.stop().stream().filter(stop -> !stop.isEmpty()).toList();
+    BeamSearch search =
+        new BeamSearch(
+            network,
+            options.beams(),
+            room,
+            options.repetitionPenalty(),
+            tokenizer.eosId(),
+            tokens -> !stops.isEmpty() && firstStop(tokenizer.decode(tokens, true), stops) >= 0);
+    List<String> texts = new ArrayList<>();
+    for (BeamSearch.Hypothesis best : search.search(ids)) {
+      String text = tokenizer.decode(best.tokens(), true);
+      int end = firstStop(text, stops);
+      texts.add(end < 0 ? text : text.substring(0, end));
+    }
+    return texts;
+  }
+
+  private static int firstStop(String text, List<String> stops) {
+    int first = -1;
+    for (String stop : stops) {
+      int at = text.indexOf(stop);
+      first = at >= 0 && (first < 0 || at < first) ? at : first;
+    }
+    return first;
   }
 
   private static int[][] contexts(List<Draft> drafts, int capacity, boolean half) {
