@@ -1,5 +1,6 @@
 package dev.graft;
 
+import dev.graft.apply.EmbeddingOptions;
 import dev.graft.apply.TextEmbedder;
 import dev.graft.io.ModelDirectory;
 import dev.graft.model.BertConfig;
@@ -12,9 +13,11 @@ import java.util.List;
 /** BERT, RoBERTa or DistilBERT without a head: texts as vectors. */
 public final class BertModel extends PreTrainedModel {
   private final Worker<TextEmbedder> worker;
+  private final EmbeddingOptions embedding;
 
-  private BertModel(Parts parts) {
+  private BertModel(Parts parts, EmbeddingOptions embedding) {
     super(parts);
+    this.embedding = embedding;
     worker =
         new Worker<>(
             this,
@@ -36,13 +39,14 @@ public final class BertModel extends PreTrainedModel {
   /** Reads a model directory; heads of the checkpoint are not used. */
   public static BertModel fromPretrained(Path directory, ModelOptions options) {
     Path path = ModelDirectory.resolve(directory).path();
+    EmbeddingOptions embedding = EmbeddingOptions.of(path);
     return new BertModel(
         Parts.read(
             options,
             path,
             ENCODERS,
-            device ->
-                Network.load(device, path, Task.BASE, options.dtype(), null, options.seed())));
+            device -> Network.load(device, path, Task.BASE, options.dtype(), null, options.seed())),
+        embedding);
   }
 
   /**
@@ -58,18 +62,35 @@ public final class BertModel extends PreTrainedModel {
             options,
             tokenizer,
             false,
-            device -> Network.create(device, whole, Task.BASE, options.dtype(), options.seed())));
+            device -> Network.create(device, whole, Task.BASE, options.dtype(), options.seed())),
+        EmbeddingOptions.defaults());
   }
 
-  /** The mean of a text's last hidden states, special tokens included: [C]. */
+  /**
+   * How texts become vectors here: as the model directory says in the files of
+   * sentence-transformers, else the mean as it is.
+   */
+  public EmbeddingOptions embeddingOptions() {
+    return embedding;
+  }
+
+  /** A text as one vector by {@link #embeddingOptions}: [C]. */
   public float[] embed(String text) {
     return embed(List.of(text)).get(0);
   }
 
-  /** The mean of each text's last hidden states, in order. Texts longer than the model are cut. */
+  /**
+   * A vector for each text, in order, by {@link #embeddingOptions}. Texts longer than the model are
+   * cut.
+   */
   public List<float[]> embed(List<String> texts) {
+    return embed(texts, embedding);
+  }
+
+  /** A vector for each text, in order. Texts longer than the model are cut. */
+  public List<float[]> embed(List<String> texts, EmbeddingOptions options) {
     synchronized (worker) {
-      return worker.call("embed", embedder -> embedder.embed(texts));
+      return worker.call("embed", embedder -> embedder.embed(texts, options));
     }
   }
 

@@ -1,11 +1,13 @@
 package dev.graft.cli;
 
 import dev.graft.GPT2LMHeadModel;
+import dev.graft.apply.BeamOptions;
 import dev.graft.apply.GenerationOptions;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.text.LineReader;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ThreadLocalRandom;
 import picocli.CommandLine.Command;
@@ -21,6 +23,7 @@ import picocli.CommandLine.Parameters;
       "Examples:",
       "  graft generate --model runs/gpt 'Shall I compare thee'",
       "  graft generate --model runs/gpt --temperature 0.8 --top-k 40 --samples 3 'O Romeo'",
+      "  graft generate --model runs/gpt --beams 4 --max-tokens 40 'My lord,'",
       "  graft generate --model runs/gpt --greedy --input prompts.txt --json"
     })
 final class GenerateCommand extends GraftCommand {
@@ -57,9 +60,8 @@ final class GenerateCommand extends GraftCommand {
       names = "--temperature",
       paramLabel = "T",
       order = 4,
-      description = "Below 1 more certain, above 1 bolder (default: ${DEFAULT-VALUE}).",
-      defaultValue = "1")
-  double temperature;
+      description = "Below 1 more certain, above 1 bolder (default: 1).")
+  Double temperature;
 
   @Option(names = "--greedy", order = 5, description = "Always the most probable token.")
   boolean greedy;
@@ -87,6 +89,39 @@ final class GenerateCommand extends GraftCommand {
       description = "Above 1 tokens that occurred become less probable (default: 1).",
       defaultValue = "1")
   double repetitionPenalty;
+
+  @Option(
+      names = "--beams",
+      paramLabel = "N",
+      order = 8,
+      description = "Search the most probable text with N beams instead of drawing.")
+  Integer beams;
+
+  @Option(
+      names = "--length-penalty",
+      paramLabel = "L",
+      order = 8,
+      description = "Beams: above 0 favours long texts, below 0 short ones (default: 1).")
+  Double lengthPenalty;
+
+  @Option(
+      names = "--early-stopping",
+      paramLabel = "WHEN",
+      order = 8,
+      description =
+          "Beams: end when as many texts have ended (full), no beam is likely to be better"
+              + " (unlikely), or none can be (impossible) (default: unlikely).")
+  BeamOptions.Ending earlyStopping;
+
+  @Option(
+      names = "--batch-size",
+      paramLabel = "N",
+      order = 9,
+      description =
+          "Prompts of --input written side by side; they appear when whole (default:"
+              + " ${DEFAULT-VALUE}).",
+      defaultValue = "1")
+  int batchSize;
 
   @Option(
       names = "--samples",
@@ -126,6 +161,17 @@ final class GenerateCommand extends GraftCommand {
     if (samples < 1) {
       throw new InvalidInputException("--samples: expected at least 1, got " + samples);
     }
+    if (batchSize < 1) {
+      throw new InvalidInputException("--batch-size: expected at least 1, got " + batchSize);
+    }
+    if (beams == null && (lengthPenalty != null || earlyStopping != null)) {
+      throw new InvalidInputException("--length-penalty and --early-stopping need --beams");
+    }
+    if (beams != null && (temperature != null || topK != 0 || topP != 1 || samples > 1)) {
+      throw new InvalidInputException(
+          "--beams searches and does not draw: --temperature, --top-k, --top-p and --samples are"
+              + " for drawing");
+    }
     Models.require(model, "generate", "GPT-2", Models.isGpt2(model));
     long first = seed != null ? seed : ThreadLocalRandom.current().nextInt(Integer.MAX_VALUE);
     options(first); // refuses before the model is read
@@ -137,17 +183,56 @@ final class GenerateCommand extends GraftCommand {
         return ExitCode.DONE;
       }
       try (LineReader lines = Inputs.lines(input)) {
+        List<String> waiting = new ArrayList<>();
         for (String line = lines.next(); line != null; line = lines.next()) {
-          write(loaded, line, first);
+          waiting.add(line);
+          if (waiting.size() == batchSize || !lines.ready()) {
+            batch(loaded, waiting, first);
+            waiting.clear();
+          }
         }
+        batch(loaded, waiting, first);
       }
     }
     return ExitCode.DONE;
   }
 
   private GenerationOptions options(long drawn) {
-    return new GenerationOptions(
-        maxTokens, greedy ? 0 : temperature, topK, topP, repetitionPenalty, drawn, stop);
+    boolean certain = greedy || beams != null;
+    double bold = temperature == null ? 1 : temperature;
+    GenerationOptions options =
+        new GenerationOptions(
+            maxTokens, certain ? 0 : bold, topK, topP, repetitionPenalty, drawn, stop);
+    return beams == null
+        ? options
+        : options.withBeams(
+            new BeamOptions(
+                beams,
+                lengthPenalty == null ? 1 : lengthPenalty,
+                earlyStopping == null ? BeamOptions.Ending.UNLIKELY : earlyStopping));
+  }
+
+  /** Several prompts side by side, or one that appears as it is written. */
+  private void batch(GPT2LMHeadModel loaded, List<String> batch, long first) {
+    if (batchSize == 1) {
+      batch.forEach(prompt -> write(loaded, prompt, first));
+      return;
+    }
+    for (int i = 0; i < samples && !batch.isEmpty(); i++) {
+      List<String> texts = loaded.generate(batch, options(first + i));
+      for (int p = 0; p < texts.size(); p++) {
+        if (json) {
+          line(batch.get(p), texts.get(p), first + i);
+        } else {
+          out().println(batch.get(p) + texts.get(p));
+        }
+      }
+    }
+    out().flush();
+  }
+
+  private void line(String prompt, String text, long drawn) {
+    json(Json.object().put("prompt", prompt).put("text", text).put("seed", drawn));
   }
 
   private void write(GPT2LMHeadModel loaded, String prompt, long first) {
@@ -155,7 +240,7 @@ final class GenerateCommand extends GraftCommand {
       long drawn = first + i;
       if (json) {
         String text = loaded.generate(prompt, options(drawn));
-        json(Json.object().put("prompt", prompt).put("text", text).put("seed", drawn));
+        line(prompt, text, drawn);
       } else {
         out().print(prompt);
         out().flush();

@@ -29,6 +29,7 @@ import picocli.CommandLine.ScopeType;
       PredictCommand.class,
       GenerateCommand.class,
       FillMaskCommand.class,
+      EmbedCommand.class,
       TraceCommand.class
     },
     exitCodeListHeading = "%nExit codes:%n",

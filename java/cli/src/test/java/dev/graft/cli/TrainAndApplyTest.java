@@ -2,6 +2,7 @@ package dev.graft.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.cli.Cli.Result;
 import dev.graft.io.Json;
@@ -195,6 +196,43 @@ class TrainAndApplyTest {
                 .done()
                 .json())
         .hasSize(2);
+  }
+
+  @Test
+  void generate_searchesWithBeamsAndInBatches() {
+    Path prompts = Cli.write(folder.resolve("prompts.txt"), "the ", "birds", "the 3 ");
+    List<Object> search = List.of("--max-tokens", 8, "--beams", 3, "--input", prompts);
+    List<String> single = apply("generate", gpt, search.toArray()).done().lines();
+    assertThat(single).hasSize(3);
+    assertThat(
+            Cli.run(Cli.line("generate", "--model", gpt, ONE_THREAD, search, "--batch-size", 2))
+                .done()
+                .lines())
+        .isEqualTo(single);
+    apply("generate", gpt, "--beams", 3, "--temperature", 1, "x").refused("does not draw");
+    apply("generate", gpt, "--length-penalty", 2, "x").refused("need --beams");
+    apply("generate", gpt, "--beams", 1, "x").refused("beams: expected at least 2");
+  }
+
+  @Test
+  void embed_printsVectors() {
+    Path lines = Cli.write(folder.resolve("embed.txt"), "the birds sang", "the 3 songs", "");
+    List<ObjectNode> vectors =
+        apply("embed", bert, "--input", lines, "--normalize", "--json").done().json();
+    assertThat(vectors).hasSize(3);
+    for (ObjectNode vector : vectors) {
+      double squares = 0;
+      for (JsonNode x : vector.path("embedding")) {
+        squares += x.asDouble() * x.asDouble();
+      }
+      assertThat(vector.path("embedding")).hasSize(32);
+      assertThat(squares).isBetween(1 - 1e-5, 1 + 1e-5);
+    }
+    assertThat(vectors.get(0).path("text").asText()).isEqualTo("the birds sang");
+    String plain = apply("embed", bert, "--pooling", "cls", "the birds sang").done().out().strip();
+    assertThat(plain.split(" ")).hasSize(32);
+    apply("embed", gpt, "x").refused("embed needs a BERT");
+    apply("embed", bert).refused("give texts, or --input");
   }
 
   @Test

@@ -1,5 +1,6 @@
 package dev.graft.apply;
 
+import dev.graft.apply.EmbeddingOptions.Pooling;
 import dev.graft.data.EncodedTexts;
 import dev.graft.data.LabelledExample;
 import dev.graft.model.Network;
@@ -32,37 +33,61 @@ public final class TextEmbedder implements AutoCloseable {
 
   /** The mean of each text's last hidden states, in order: [C] each. */
   public List<float[]> embed(List<String> texts) {
-    List<float[]> means = new ArrayList<>(texts.size());
-    for (float[][] states : states(texts)) {
-      float[] mean = new float[network.config().channels()];
-      for (int c = 0; c < mean.length; c++) {
-        double sum = 0;
-        for (float[] row : states) {
-          sum += row[c];
-        }
-        mean[c] = (float) (sum / states.length);
-      }
-      means.add(mean);
+    return embed(texts, EmbeddingOptions.defaults());
+  }
+
+  /** A vector for each text, in order: [C] each. */
+  public List<float[]> embed(List<String> texts, EmbeddingOptions options) {
+    List<float[]> vectors = new ArrayList<>(texts.size());
+    int most = options.maxLength() == 0 ? maxLength : Math.min(maxLength, options.maxLength());
+    for (float[][] states : states(texts, most)) {
+      float[] vector = options.pooling() == Pooling.CLS ? states[0] : mean(states);
+      vectors.add(options.normalized() ? normalized(vector) : vector);
     }
-    return means;
+    return vectors;
+  }
+
+  private static float[] mean(float[][] states) {
+    float[] mean = new float[states[0].length];
+    for (int c = 0; c < mean.length; c++) {
+      double sum = 0;
+      for (float[] row : states) {
+        sum += row[c];
+      }
+      mean[c] = (float) (sum / states.length);
+    }
+    return mean;
+  }
+
+  private static float[] normalized(float[] vector) {
+    double squares = 0;
+    for (float x : vector) {
+      squares += (double) x * x;
+    }
+    double scale = squares == 0 ? 0 : 1 / Math.sqrt(squares);
+    float[] out = new float[vector.length];
+    for (int c = 0; c < out.length; c++) {
+      out[c] = (float) (vector[c] * scale);
+    }
+    return out;
   }
 
   /** The last hidden states of a text: [T][C]. */
   public float[][] hiddenStates(String text) {
-    return states(List.of(text)).get(0);
+    return states(List.of(text), maxLength).get(0);
   }
 
-  private List<float[][]> states(List<String> texts) {
+  private List<float[][]> states(List<String> texts, int most) {
     List<float[][]> out = new ArrayList<>(texts.size());
     List<LabelledExample> examples =
         texts.stream().map(text -> new LabelledExample(text, null)).toList();
-    EncodedTexts encoded = EncodedTexts.of(tokenizer, examples, maxLength);
+    EncodedTexts encoded = EncodedTexts.of(tokenizer, examples, most);
     if (encoded.truncated() > 0) {
       LOG.warn(
           "{} of {} texts are longer than {} tokens and were cut",
           encoded.truncated(),
           texts.size(),
-          maxLength);
+          most);
     }
     int channels = network.config().channels();
     forward.run(

@@ -67,7 +67,7 @@ public final class BeamDecoder implements AutoCloseable {
     activations = new ActivationArena(device, "beam decoder activations");
     int most = Math.max(Math.multiplyExact(prompts, capacity), rows);
     Batch sizes = new Batch(Batch.roundUp(most, Batch.TOKEN_BUCKET), rows, capacity);
-    inputs = new Inputs(device, Limits.of(sizes));
+    inputs = new Inputs(device, Limits.of(sizes), 0);
     lengths = arena.zeros("lengths", DType.INT32, rows);
     lastRows = arena.zeros("last rows", DType.INT32, prompts);
     from = arena.zeros("from", DType.INT32, rows);
