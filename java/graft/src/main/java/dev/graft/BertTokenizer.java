@@ -1,5 +1,6 @@
 package dev.graft;
 
+import dev.graft.io.Hub;
 import dev.graft.io.ModelDirectory;
 import dev.graft.text.Tokenizer;
 import dev.graft.text.WordPieceTrainer;
@@ -20,7 +21,7 @@ public final class BertTokenizer extends PreTrainedTokenizer {
 
   /** Reads {@code tokenizer.json} or {@code vocab.txt} of a directory. */
   public static BertTokenizer fromPretrained(String directory) {
-    return fromPretrained(ModelDirectory.resolveTokenizer(directory).path());
+    return fromPretrained(ModelDirectory.resolve(directory, Hub.Part.TOKENIZER).path());
   }
 
   /** Reads {@code tokenizer.json} or {@code vocab.txt} of a directory. */

@@ -1,5 +1,6 @@
 package dev.graft;
 
+import dev.graft.io.Hub;
 import dev.graft.io.ModelDirectory;
 import dev.graft.text.BpeTrainer;
 import dev.graft.text.Tokenizer;
@@ -20,7 +21,7 @@ public final class GPT2Tokenizer extends PreTrainedTokenizer {
 
   /** Reads {@code tokenizer.json}, or {@code vocab.json} and {@code merges.txt}. */
   public static GPT2Tokenizer fromPretrained(String directory) {
-    return fromPretrained(ModelDirectory.resolveTokenizer(directory).path());
+    return fromPretrained(ModelDirectory.resolve(directory, Hub.Part.TOKENIZER).path());
   }
 
   /** Reads {@code tokenizer.json}, or {@code vocab.json} and {@code merges.txt}. */

@@ -1,5 +1,6 @@
 package dev.graft;
 
+import dev.graft.io.Hub;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.io.ModelDirectory;
@@ -148,7 +149,9 @@ public abstract sealed class PreTrainedModel implements AutoCloseable
 
   /** What a model directory was written for; see {@link Network#taskOf}. */
   public static Task taskOf(Path directory) {
-    return Network.taskOf(ModelDirectory.resolve(directory));
+    // A hub's model is fetched whole only where its config.json does not tell.
+    return Network.toldTask(ModelDirectory.resolve(directory, Hub.Part.CONFIG))
+        .orElseGet(() -> Network.taskOf(ModelDirectory.resolve(directory)));
   }
 
   /** The model's tokenizer; it is closed with the model if the model was read from a directory. */

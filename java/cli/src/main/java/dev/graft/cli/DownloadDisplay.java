@@ -16,9 +16,13 @@ final class DownloadDisplay implements HubListener {
   private static final long LINE_EVERY_NANOS = 5_000_000_000L;
   private static final int REDRAW_MILLIS = 250;
 
+  /** Bytes that come in a moment: nothing to show. */
+  private static final long SMALL = 1_000_000;
+
   private final PrintWriter err;
   private final boolean terminal;
   private ProgressBar bar;
+  private boolean silent;
   private long total;
   private long begin;
   private long shownAt;
@@ -30,6 +34,10 @@ final class DownloadDisplay implements HubListener {
 
   @Override
   public void onStart(String model, int files, long bytes, long done) {
+    silent = bytes - done < SMALL;
+    if (silent) {
+      return;
+    }
     total = bytes;
     begin = System.nanoTime();
     shownAt = begin;
@@ -63,7 +71,7 @@ final class DownloadDisplay implements HubListener {
     if (bar != null) {
       bar.setExtraMessage(" " + file);
       bar.stepTo(done);
-    } else if (System.nanoTime() - shownAt >= LINE_EVERY_NANOS) {
+    } else if (!silent && System.nanoTime() - shownAt >= LINE_EVERY_NANOS) {
       shownAt = System.nanoTime();
       line(String.format("fetched %s of %s (%s)", size(done), size(total), file));
     }
@@ -75,7 +83,7 @@ final class DownloadDisplay implements HubListener {
       bar.close();
       bar = null;
     }
-    if (complete) {
+    if (complete && !silent) {
       line(
           String.format(
               "fetched %s in %s",

@@ -2,6 +2,7 @@ package dev.graft.cli;
 
 import dev.graft.ModelOptions;
 import dev.graft.PreTrainedModel;
+import dev.graft.io.Hub;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.ModelDirectory;
 import dev.graft.model.AdapterFiles;
@@ -23,7 +24,8 @@ final class Models {
 
   /** Where config.json is: an adapter may leave it to its base. */
   private static ModelDirectory described(Path directory) {
-    return new ModelDirectory(AdapterFiles.described(ModelDirectory.resolve(directory).path()));
+    Path model = ModelDirectory.resolve(directory, Hub.Part.CONFIG).path();
+    return new ModelDirectory(AdapterFiles.described(model));
   }
 
   static Task task(Path directory) {

@@ -21,6 +21,13 @@ final class Cli {
   /** The small models of the library's tests. */
   static final Path MODELS = Path.of("../graft/src/test/resources/models");
 
+  static {
+    // Where the build does not say so (an IDE): no test asks a hub.
+    if (System.getProperty("HF_HUB_OFFLINE") == null) {
+      System.setProperty("HF_HUB_OFFLINE", "1");
+    }
+  }
+
   private Cli() {}
 
   /** How a command ended. */

@@ -103,6 +103,9 @@ class HubNamesTest {
   void download_isShownInLines() {
     StringWriter err = new StringWriter();
     DownloadDisplay display = new DownloadDisplay(new PrintWriter(err));
+    display.onStart("org/tiny", 1, 500_000, 0);
+    display.onProgress("config.json", 500_000);
+    display.onEnd(true);
     display.onStart("org/tiny", 3, 440_000_000, 1_500_000);
     display.onProgress("config.json", 1_500_100);
     display.onNote("org/tiny: cannot reach the hub; trying again");

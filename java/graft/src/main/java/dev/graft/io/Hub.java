@@ -24,6 +24,8 @@ import java.util.concurrent.ConcurrentHashMap;
 public final class Hub {
   /** What is needed of a model. */
   public enum Part {
+    /** config.json, which tells what a model is. */
+    CONFIG,
     /** Configuration and tokenizer: small files. */
     TOKENIZER,
     /** Weights too. */
@@ -196,6 +198,10 @@ public final class Hub {
   }
 
   private void requireSpace(HubName name, long bytes) throws IOException {
+    if (Files.exists(settings.cache()) && !Files.isDirectory(settings.cache())) {
+      throw InvalidInputException.of(
+          settings.cache(), "expected the directory of the cache (HF_HUB_CACHE), this is a file");
+    }
     Files.createDirectories(settings.cache());
     long free = Files.getFileStore(settings.cache()).getUsableSpace();
     if (bytes > free) {

@@ -156,7 +156,7 @@ final class HubClient {
         throw new Fault(HubErrors.busy(settings, at, status), retryAfter(response), null);
       }
       URI next = isRedirect(status) ? location(name, at, response) : null;
-      boolean leaves = next != null && !sameHost(next, settings.endpoint());
+      boolean leaves = next != null && !isHub(next);
       if (next == null || (leaves && method.equals("HEAD"))) {
         if (next == null && atHub) {
           etag = first(etag, response, "ETag");
@@ -250,10 +250,13 @@ final class HubClient {
     return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
   }
 
-  private static boolean sameHost(URI a, URI b) {
-    return a.getScheme().equalsIgnoreCase(b.getScheme())
-        && a.getHost().equalsIgnoreCase(b.getHost())
-        && port(a) == port(b);
+  /** The endpoint's own server, also where that asks for TLS. */
+  private boolean isHub(URI uri) {
+    URI hub = settings.endpoint();
+    boolean secured = uri.getScheme().equalsIgnoreCase("https") && port(uri) == 443;
+    return uri.getHost().equalsIgnoreCase(hub.getHost())
+        && (uri.getScheme().equalsIgnoreCase(hub.getScheme()) && port(uri) == port(hub)
+            || secured && port(hub) == 80);
   }
 
   private static int port(URI uri) {

@@ -16,10 +16,8 @@ import java.util.TreeSet;
  * @param files relative paths
  */
 record HubListing(String commit, SortedSet<String> files) {
-  /** Files of every part: they are small, and tell what a model is. */
   private static final List<String> TOKENIZER =
       List.of(
-          ModelDirectory.CONFIG,
           "tokenizer.json",
           "tokenizer_config.json",
           "vocab.txt",
@@ -76,7 +74,10 @@ record HubListing(String commit, SortedSet<String> files) {
 
   /** The files to have before any weights. */
   List<String> small(Hub.Part part) {
-    List<String> wanted = new ArrayList<>(TOKENIZER);
+    List<String> wanted = new ArrayList<>(List.of(ModelDirectory.CONFIG));
+    if (part != Hub.Part.CONFIG) {
+      wanted.addAll(TOKENIZER);
+    }
     if (part == Hub.Part.MODEL) {
       wanted.addAll(MODEL);
     }
@@ -146,7 +147,7 @@ record HubListing(String commit, SortedSet<String> files) {
    */
   static String lacks(Path snapshot, Hub.Part part) {
     SortedSet<String> there = new TreeSet<>();
-    for (List<String> names : List.of(TOKENIZER, MODEL, WEIGHTS)) {
+    for (List<String> names : List.of(List.of(ModelDirectory.CONFIG), TOKENIZER, WEIGHTS)) {
       for (String name : names) {
         if (Files.isRegularFile(snapshot.resolve(name))) {
           there.add(name);
@@ -160,6 +161,9 @@ record HubListing(String commit, SortedSet<String> files) {
     }
     if (!there.contains(ModelDirectory.CONFIG)) {
       return ModelDirectory.CONFIG;
+    }
+    if (part == Hub.Part.CONFIG) {
+      return null;
     }
     for (String weights : WEIGHTS) {
       if (there.contains(weights)) {

@@ -27,12 +27,8 @@ public record ModelDirectory(Path path) {
     return resolve(nameOrPath, Hub.Part.MODEL);
   }
 
-  /** As {@link #resolve(String)}, but of a hub's model without its weights. */
-  public static ModelDirectory resolveTokenizer(String nameOrPath) {
-    return resolve(nameOrPath, Hub.Part.TOKENIZER);
-  }
-
-  private static ModelDirectory resolve(String nameOrPath, Hub.Part part) {
+  /** As {@link #resolve(String)}, but of a hub's model only the files of a part must be there. */
+  public static ModelDirectory resolve(String nameOrPath, Hub.Part part) {
     Path path;
     try {
       path = Path.of(nameOrPath);
@@ -77,8 +73,8 @@ public record ModelDirectory(Path path) {
     return resolve(withSlashes(path));
   }
 
-  public static ModelDirectory resolveTokenizer(Path path) {
-    return resolveTokenizer(withSlashes(path));
+  public static ModelDirectory resolve(Path path, Hub.Part part) {
+    return resolve(withSlashes(path), part);
   }
 
   /**
@@ -87,7 +83,7 @@ public record ModelDirectory(Path path) {
    */
   public static Path lasting(Path model, Hub.Part part) {
     boolean directory = model.isAbsolute() || Files.isDirectory(model);
-    return (directory ? model : resolve(withSlashes(model), part).path()).toAbsolutePath();
+    return (directory ? model : resolve(model, part).path()).toAbsolutePath();
   }
 
   /** A name that went through a Path of Windows has lost its slash. */

@@ -18,6 +18,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Predicate;
 import java.util.function.ToDoubleFunction;
 import java.util.regex.Matcher;
@@ -102,14 +103,11 @@ public abstract class Network implements AutoCloseable {
    * where that names none by the heads among its tensors.
    */
   public static Task taskOf(ModelDirectory model) {
-    if (AdapterFiles.described(model.path()) != model.path()) {
-      return AdapterFiles.taskOf(model.path());
+    Optional<Task> told = toldTask(model);
+    if (told.isPresent()) {
+      return told.get();
     }
     ObjectNode config = model.readConfig();
-    Task told = ModelConfig.taskOf(model.file(ModelDirectory.CONFIG), config);
-    if (told != Task.BASE || config.path("architectures").has(0)) {
-      return told;
-    }
     try (WeightSource weights = model.weights()) {
       String type = config.path("model_type").asText("");
       for (EncoderFamily family : EncoderFamily.values()) {
@@ -117,8 +115,19 @@ public abstract class Network implements AutoCloseable {
           return EncoderNames.of(family).taskOf(weights);
         }
       }
-      return told;
+      return Task.BASE;
     }
+  }
+
+  /** As {@link #taskOf}, by the configuration alone; empty where it names no architecture. */
+  public static Optional<Task> toldTask(ModelDirectory model) {
+    if (AdapterFiles.described(model.path()) != model.path()) {
+      return Optional.of(AdapterFiles.taskOf(model.path()));
+    }
+    ObjectNode config = model.readConfig();
+    Task told = ModelConfig.taskOf(model.file(ModelDirectory.CONFIG), config);
+    boolean named = told != Task.BASE || config.path("architectures").has(0);
+    return named ? Optional.of(told) : Optional.empty();
   }
 
   /** Reads a model directory; see the overload with labels. */

@@ -1,5 +1,6 @@
 package dev.graft.text;
 
+import dev.graft.io.Hub;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.ModelDirectory;
 import java.nio.file.Files;
@@ -83,7 +84,7 @@ public interface Tokenizer extends AutoCloseable {
    * encoder.json}, {@code vocab.bpe}), or BERT's {@code vocab.txt}.
    */
   static Tokenizer fromPretrained(Path directory) {
-    Path path = ModelDirectory.resolveTokenizer(directory).path();
+    Path path = ModelDirectory.resolve(directory, Hub.Part.TOKENIZER).path();
     Path json = path.resolve("tokenizer.json");
     if (Files.exists(json)) {
       return HuggingFaceTokenizer.of(json, TokenizerFiles.read(json));

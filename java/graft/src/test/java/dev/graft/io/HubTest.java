@@ -83,6 +83,23 @@ class HubTest extends HubTestBase {
   }
 
   @Test
+  void cacheThatIsAFile_isRefused() throws IOException {
+    server.serve(NAME, files());
+    Files.write(cache, new byte[1]);
+    refused(settings(), "expected the directory of the cache (HF_HUB_CACHE), this is a file");
+  }
+
+  @Test
+  void config_isFetchedAlone() throws IOException {
+    server.serve(NAME, files());
+    Path snapshot = new Hub(settings()).snapshot(HubName.parse(NAME), Hub.Part.CONFIG);
+    assertThat(snapshot).isDirectoryContaining("glob:**/config.json");
+    assertThat(tree()).filteredOn(file -> file.contains("snapshots")).hasSize(1);
+    assertThat(new Hub(offline()).snapshot(HubName.parse(NAME), Hub.Part.CONFIG))
+        .isEqualTo(snapshot);
+  }
+
+  @Test
   void tokenizer_isFetchedWithoutWeights_andTheWeightsLater() throws IOException {
     server.serve(NAME, files());
     Path snapshot = new Hub(settings()).snapshot(HubName.parse(NAME), Hub.Part.TOKENIZER);

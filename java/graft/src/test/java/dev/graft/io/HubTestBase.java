@@ -153,10 +153,10 @@ abstract class HubTestBase {
     assertThat(e).as("nothing was refused").isNotNull();
     assertThat(e.getMessage()).contains(parts).hasLineCount(1);
     boolean named = e.getMessage().startsWith(name + ": ");
-    assertThat(named || e.getMessage().startsWith(cache + "/")).as(e.getMessage()).isTrue();
+    assertThat(named || e.getMessage().startsWith(cache.toString())).as(e.getMessage()).isTrue();
     String model = "models--" + HubName.parse(name).repository().replace("/", "--");
-    assertThat(cache.resolve(model).resolve("refs").resolve(HubName.parse(name).revision()))
-        .doesNotExist();
+    Path ref = cache.resolve(model).resolve("refs").resolve(HubName.parse(name).revision());
+    assertThat(Files.exists(ref)).isFalse();
     assertNothingOutside();
     return e;
   }
