@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.SortedSet;
 import java.util.TreeSet;
+import java.util.function.Predicate;
 
 /**
  * What a model's repository holds at a commit, and which of it Graft needs.
@@ -35,13 +36,10 @@ record HubListing(String commit, SortedSet<String> files) {
 
   private static final String INDEX = ".index.json";
 
-  /** Weights by preference; an index stands for the shards it names. */
-  private static final List<String> WEIGHTS =
-      List.of(
-          ModelDirectory.WEIGHTS,
-          ModelDirectory.WEIGHTS + INDEX,
-          "pytorch_model.bin",
-          "pytorch_model.bin" + INDEX);
+  /** Of a repository with this an adapter is taken; the model it belongs to has its own. */
+  private static final String ADAPTER = "adapter_config.json";
+
+  private static final List<String> ADAPTER_WEIGHTS = List.of("adapter_model.safetensors");
 
   /**
    * Reads the hub's answer.
@@ -74,7 +72,7 @@ record HubListing(String commit, SortedSet<String> files) {
 
   /** The files to have before any weights. */
   List<String> small(Hub.Part part) {
-    List<String> wanted = new ArrayList<>(List.of(ModelDirectory.CONFIG));
+    List<String> wanted = new ArrayList<>(List.of(ModelDirectory.CONFIG, ADAPTER));
     if (part != Hub.Part.CONFIG) {
       wanted.addAll(TOKENIZER);
     }
@@ -91,10 +89,12 @@ record HubListing(String commit, SortedSet<String> files) {
    * @throws InvalidInputException if there is none, or no config.json
    */
   String weights(HubName name) {
-    if (!files.contains(ModelDirectory.CONFIG)) {
+    boolean adapter = files.contains(ADAPTER);
+    if (!adapter && !files.contains(ModelDirectory.CONFIG)) {
       throw new InvalidInputException(name + ": there is no config.json in it, so it is no model");
     }
-    for (String file : WEIGHTS) {
+    List<String> known = adapter ? ADAPTER_WEIGHTS : WeightSource.FILES;
+    for (String file : known) {
       if (files.contains(file)) {
         return file;
       }
@@ -106,8 +106,9 @@ record HubListing(String commit, SortedSet<String> files) {
             .toList();
     throw new InvalidInputException(
         name
-            + ": there are no weights in it that Graft reads (model.safetensors,"
-            + " pytorch_model.bin)"
+            + ": there are no weights in it that Graft reads ("
+            + String.join(", ", known)
+            + ")"
             + (others.isEmpty() ? "" : "; it has " + String.join(", ", others)));
   }
 
@@ -123,6 +124,9 @@ record HubListing(String commit, SortedSet<String> files) {
     }
     SortedSet<String> shards = new TreeSet<>();
     for (JsonNode file : map) {
+      if (shards.size() > InputLimits.SHARDS) {
+        throw InvalidInputException.of(index, "more than " + InputLimits.SHARDS + " files");
+      }
       if (!file.isTextual()) {
         throw InvalidInputException.of(index, "weight_map: expected a file's name, got " + file);
       }
@@ -146,37 +150,26 @@ record HubListing(String commit, SortedSet<String> files) {
    * @param snapshot directory of a commit
    */
   static String lacks(Path snapshot, Hub.Part part) {
-    SortedSet<String> there = new TreeSet<>();
-    for (List<String> names : List.of(List.of(ModelDirectory.CONFIG), TOKENIZER, WEIGHTS)) {
-      for (String name : names) {
-        if (Files.isRegularFile(snapshot.resolve(name))) {
-          there.add(name);
-        }
-      }
-    }
+    Predicate<String> has = name -> Files.isRegularFile(snapshot.resolve(name));
     if (part == Hub.Part.TOKENIZER) {
-      boolean tokenizer = there.contains("tokenizer.json") || there.contains("vocab.txt");
-      tokenizer |= there.contains("vocab.json") && there.contains("merges.txt");
+      boolean tokenizer = has.test("tokenizer.json") || has.test("vocab.txt");
+      tokenizer |= has.test("vocab.json") && has.test("merges.txt");
       return tokenizer ? null : "a tokenizer (tokenizer.json, vocab.txt)";
     }
-    if (!there.contains(ModelDirectory.CONFIG)) {
+    boolean adapter = has.test(ADAPTER);
+    if (!adapter && !has.test(ModelDirectory.CONFIG)) {
       return ModelDirectory.CONFIG;
     }
     if (part == Hub.Part.CONFIG) {
       return null;
     }
-    for (String weights : WEIGHTS) {
-      if (there.contains(weights)) {
-        if (isIndex(weights)) {
-          for (String shard : shards(snapshot.resolve(weights))) {
-            if (!Files.isRegularFile(snapshot.resolve(shard))) {
-              return shard;
-            }
-          }
-        }
-        return null;
-      }
+    List<String> known = adapter ? ADAPTER_WEIGHTS : WeightSource.FILES;
+    String weights = known.stream().filter(has).findFirst().orElse(null);
+    if (weights == null) {
+      return known.get(0);
     }
-    return ModelDirectory.WEIGHTS;
+    return isIndex(weights)
+        ? shards(snapshot.resolve(weights)).stream().filter(has.negate()).findFirst().orElse(null)
+        : null;
   }
 }

@@ -165,6 +165,20 @@ class HubTest extends HubTestBase {
   }
 
   @Test
+  void adapter_isTakenWithoutAConfigOfItsOwn() throws IOException {
+    server.serve(
+        NAME,
+        Map.of(
+            "adapter_config.json", bytes("{}"),
+            "adapter_model.safetensors", random(1000),
+            "optimizer.bin", random(2000)));
+    Path snapshot = fetch();
+    assertThat(snapshot.resolve("adapter_model.safetensors")).hasBinaryContent(random(1000));
+    assertThat(tree()).filteredOn(file -> file.contains("snapshots")).hasSize(2);
+    assertThat(fetch(offline())).isEqualTo(snapshot);
+  }
+
+  @Test
   void binWeights_areTakenWhereThereIsNothingBetter() {
     Map<String, byte[]> files = files();
     files.put("pytorch_model.bin", files.remove("model.safetensors"));
@@ -172,7 +186,12 @@ class HubTest extends HubTestBase {
     assertThat(fetch().resolve("pytorch_model.bin")).hasSize(3_000_000);
     files.remove("pytorch_model.bin");
     server.serve("org/tf", files);
-    refusedModel(settings(), "org/tf", "no weights in it that Graft reads", "tf_model.h5");
+    refusedModel(
+        settings(),
+        "org/tf",
+        "no weights in it that Graft reads (model.safetensors, ",
+        "; it has ",
+        "tf_model.h5");
     files.remove("config.json");
     server.serve("org/nothing", files);
     refusedModel(settings(), "org/nothing", "no config.json");
