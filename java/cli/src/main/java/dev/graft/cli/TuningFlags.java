@@ -3,7 +3,9 @@ package dev.graft.cli;
 import dev.graft.io.InvalidInputException;
 import dev.graft.train.TrainingOptions;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import picocli.CommandLine.Option;
 
 /**
@@ -67,6 +69,23 @@ final class TuningFlags {
   boolean keepLast;
 
   @Option(
+      names = "--class-weights",
+      paramLabel = "W",
+      split = ",",
+      order = 143,
+      description =
+          "balanced: rare classes weigh as much as frequent ones; or weights by name, such as"
+              + " spam=5,ham=1 (those not named: 1).")
+  List<String> classWeights;
+
+  @Option(
+      names = "--label-smoothing",
+      paramLabel = "E",
+      order = 144,
+      description = "Part of a target's probability spread over all classes (default: 0).")
+  Double labelSmoothing;
+
+  @Option(
       names = "--adapt-on",
       paramLabel = "FILE",
       arity = "1..*",
@@ -104,12 +123,37 @@ final class TuningFlags {
     if (metric != null) {
       recipe.metric(metric);
     }
+    if (classWeights != null) {
+      weigh(recipe);
+    }
     try {
+      recipe.labelSmoothing(labelSmoothing == null ? 0 : labelSmoothing);
       recipe.patience(patience == null ? 0 : patience).minDelta(minDelta == null ? 0 : minDelta);
     } catch (IllegalArgumentException e) {
       throw new InvalidInputException(e.getMessage(), e);
     }
     return recipe;
+  }
+
+  private void weigh(TrainingOptions.Builder recipe) {
+    if (classWeights.equals(List.of("balanced"))) {
+      recipe.balanced(true);
+      return;
+    }
+    Map<String, Double> weights = new LinkedHashMap<>();
+    for (String item : classWeights) {
+      int at = item.lastIndexOf('=');
+      try {
+        weights.put(item.substring(0, Math.max(0, at)), Double.valueOf(item.substring(at + 1)));
+      } catch (NumberFormatException e) {
+        at = -1;
+      }
+      if (at < 1) {
+        throw new InvalidInputException(
+            "--class-weights: expected balanced or NAME=WEIGHT, got " + item);
+      }
+    }
+    recipe.classWeights(weights);
   }
 
   /** A number of steps, or −1 for each epoch. */

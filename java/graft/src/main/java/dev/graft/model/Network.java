@@ -42,6 +42,7 @@ public abstract class Network implements AutoCloseable {
   private final DType dtype;
   final Parameters parameters;
   private String origin;
+  private ClassLoss classLoss = ClassLoss.PLAIN;
   private Lora lora;
   private int changes;
 
@@ -322,6 +323,23 @@ public abstract class Network implements AutoCloseable {
     };
   }
 
+  /**
+   * Shapes the loss of classes for the trainings that begin from now on.
+   *
+   * @param byClass weight of each class, or null for all the same
+   * @param labelSmoothing part of the target's probability spread over all classes
+   */
+  public final void shapeLoss(float[] byClass, double labelSmoothing) {
+    ClassLoss next = ClassLoss.of(this, byClass, labelSmoothing);
+    classLoss.close();
+    classLoss = next;
+  }
+
+  /** How training shapes the loss of classes. */
+  public final ClassLoss classLoss() {
+    return classLoss;
+  }
+
   /** Factor of each slot's mean in the loss: an answer's is the mean of beginning and end. */
   public final double lossShare() {
     return task == Task.QUESTION_ANSWERING ? 0.5 : 1;
@@ -525,6 +543,7 @@ public abstract class Network implements AutoCloseable {
 
   @Override
   public void close() {
+    classLoss.close();
     parameters.close();
   }
 }

@@ -24,14 +24,23 @@ final class Recording {
   final Inputs inputs;
   final DType dtype;
   final long rows;
+  private final ClassLoss classLoss;
 
   Recording(Program program, StepSpec spec, Inputs inputs, DType dtype) {
+    this(program, spec, inputs, dtype, ClassLoss.PLAIN);
+  }
+
+  /**
+   * @param classLoss the training's; a step without a backward pass takes the plain loss
+   */
+  Recording(Program program, StepSpec spec, Inputs inputs, DType dtype, ClassLoss classLoss) {
     this.program = program;
     this.ops = new Ops(program);
     this.spec = spec;
     this.inputs = inputs;
     this.dtype = dtype;
     this.rows = spec.tokens();
+    this.classLoss = spec.backward() ? classLoss : ClassLoss.PLAIN;
   }
 
   /** An activation of the network's dtype. */
@@ -239,6 +248,19 @@ final class Recording {
     return dx;
   }
 
+  /** Cross-entropy of classes, as the training shapes it; the logits become their gradient. */
+  void classLoss(Tensor logits, Tensor labels, int slot) {
+    ops.classifier(
+        logits,
+        labels,
+        classLoss.weights(),
+        classLoss.labelSmoothing(),
+        null,
+        logits.size(1),
+        slot,
+        !spec.backward());
+  }
+
   /**
    * Logits of a vocabulary, cross-entropy and its gradients, a chunk of rows at a time, so that the
    * logits of all rows never exist at once.
@@ -268,7 +290,15 @@ final class Recording {
           logits,
           false,
           bias == null ? null : bias.compute());
-      ops.classifier(logits, targets.view(first, count), null, vocabulary, slot, !spec.backward());
+      ops.classifier(
+          logits,
+          targets.view(first, count),
+          null,
+          classLoss.labelSmoothing(),
+          null,
+          vocabulary,
+          slot,
+          !spec.backward());
       if (spec.backward()) {
         ops.gemm(
             "head dx",

@@ -171,8 +171,7 @@ final class SequenceHead {
       return;
     }
     switch (config.problemType()) {
-      case SINGLE_LABEL_CLASSIFICATION ->
-          r.ops.classifier(logits, labels, null, logits.size(1), FIRST_LOSS_SLOT, forwardOnly);
+      case SINGLE_LABEL_CLASSIFICATION -> r.classLoss(logits, labels, FIRST_LOSS_SLOT);
       case MULTI_LABEL_CLASSIFICATION ->
           r.ops.binaryCrossEntropy(logits, r.inputs.targets, null, FIRST_LOSS_SLOT, forwardOnly);
       case REGRESSION ->

@@ -116,7 +116,8 @@ final class Steps implements AutoCloseable {
             dropout,
             keepHidden,
             keepLogits);
-    Recording recording = new Recording(program, spec, inputs, network.dtype());
+    Recording recording =
+        new Recording(program, spec, inputs, network.dtype(), network.classLoss());
     Outputs outputs = network.record(recording);
     if (!loss && !keepHidden) {
       program.keep(outputs.last);

@@ -75,7 +75,7 @@ final class TokenHead {
       r.ops.segmentClassifier(p.logits, END, r.cuSeqlens(), ends, END, forwardOnly);
     } else {
       Tensor labels = Recording.first(r.inputs.labels, r.rows);
-      r.ops.classifier(p.logits, labels, null, p.logits.size(1), CLASSES_SLOT, forwardOnly);
+      r.classLoss(p.logits, labels, CLASSES_SLOT);
     }
     if (forwardOnly) {
       return null;

@@ -40,6 +40,8 @@ public final class OptionsJson {
         to.set(component.getName(), tuning.toJson());
       } else if (value instanceof Selection selection) {
         to.set(component.getName(), selection.toJson());
+      } else if (value instanceof Objective objective) {
+        to.set(component.getName(), objective.toJson());
       } else if (value instanceof Schedule schedule) {
         to.put(component.getName(), schedule.name().toLowerCase(Locale.ROOT));
       }
@@ -95,6 +97,8 @@ public final class OptionsJson {
       return Tuning.fromJson(file, json);
     } else if (type == Selection.class) {
       return Selection.fromJson(file, json);
+    } else if (type == Objective.class) {
+      return Objective.fromJson(file, json);
     } else if (type == DType.class || type == Schedule.class) {
       for (Object constant : type.getEnumConstants()) {
         String spelled =

@@ -35,12 +35,12 @@ final class Progress {
   /** Tokens trained on. */
   long tokens;
 
-  /** Losses since the last report: of slot 0 (words, labels) and 1 (next sentence). */
+  /** Losses and the weights of their labels since the last report, of slot 0 and 1. */
   double lossSum0;
 
-  long lossCount0;
+  double lossWeight0;
   double lossSum1;
-  long lossCount1;
+  double lossWeight1;
 
   /** Loss of the last report. */
   double lastLoss = Double.NaN;

@@ -58,6 +58,7 @@ final class RunIdentity {
     v.put("option clip", Double.toString(options.clip()));
     v.put("option seed", Long.toString(options.seed()));
     v.put("option tuning", Json.line(options.tuning().toJson()));
+    v.put("option objective", Json.line(options.objective().toJson()));
     if (options.selection().patience() > 0) {
       v.put("option selection", Json.line(options.selection().toJson()));
       v.put("option evalEvery", Long.toString(options.evalEvery()));

@@ -70,6 +70,9 @@ public final class Trainer {
   @Derived("sums of a step over all processes: labels of both losses, tokens, who wants to end")
   private final long[] counts = new long[5];
 
+  @Derived("of a step over all processes: what its labels weigh, if classes weigh differently")
+  private final double[] labelWeight = new double[1];
+
   @Derived("sums over all processes since the last reading: of both losses and of their labels")
   private final double[] losses = new double[4];
 
@@ -182,7 +185,7 @@ public final class Trainer {
     }
   }
 
-  /** Decides what trains. */
+  /** Decides what trains, and by which loss. */
   private void prepareNetwork() {
     Lora lora = options.tuning().lora();
     if (lora != null) {
@@ -191,6 +194,8 @@ public final class Trainer {
       throw new IllegalStateException(
           "the model has an adapter: merge it, or train it further with its own lora options");
     }
+    Objective objective = options.objective();
+    network.shapeLoss(ClassWeights.of(objective, network, data), objective.labelSmoothing());
     long stepsPerEpoch = -Math.floorDiv(-data.batchesPerEpoch(), options.batchesPerStep());
     plan = new LayerPlan(network, options.tuning(), Math.max(1, stepsPerEpoch));
     plan.summary().ifPresent(options.listener()::onPrepare);
@@ -274,6 +279,7 @@ public final class Trainer {
    */
   private boolean fillBatches() {
     Arrays.fill(counts, 0);
+    labelWeight[0] = 0;
     if (options.cancellation().isCancelled()) {
       counts[CANCELLED] = 1;
     } else if (selection.wantsToStop(progress)) {
@@ -285,20 +291,30 @@ public final class Trainer {
         counts[LABELS0] += network.lossLabels(batch, 0);
         counts[LABELS1] += network.lossLabels(batch, 1);
         counts[TOKENS] += batch.liveTokens;
+        if (network.classLoss().weighted()) {
+          labelWeight[0] += network.classLoss().weight(network, batch);
+        }
       }
     }
     exchange.sum(counts);
+    if (network.classLoss().weighted()) {
+      exchange.sum(labelWeight);
+    }
     progress.stoppedEarly = counts[STOPPED] > 0 && counts[CANCELLED] == 0 ? 1 : 0;
     return counts[CANCELLED] == 0 && counts[STOPPED] == 0;
   }
 
-  private float scale(long labels) {
+  /**
+   * @param labels how many there are, or what they weigh
+   */
+  private float scale(double labels) {
     return labels == 0 ? 0 : (float) (network.lossShare() / labels);
   }
 
   /** One step, in one process without a heap allocation or a synchronisation. */
   private void optimizerStep() {
-    float scale0 = scale(counts[LABELS0]);
+    boolean weighted = network.classLoss().weighted();
+    float scale0 = scale(weighted ? labelWeight[0] : counts[LABELS0]);
     float scale1 = scale(counts[LABELS1]);
     for (int i = 0; i < batches.length; i++) {
       step.forwardBackward(batches[i], options.seed(), microStep(i), scale0, scale1);
@@ -316,13 +332,13 @@ public final class Trainer {
     device.stepRead();
     for (int slot = 0; slot < 2; slot++) {
       losses[slot] = device.lossSum(slot);
-      losses[2 + slot] = device.lossCount(slot);
+      losses[2 + slot] = device.lossWeight(slot);
     }
     exchange.sum(losses);
     progress.lossSum0 += losses[0];
     progress.lossSum1 += losses[1];
-    progress.lossCount0 += (long) losses[2];
-    progress.lossCount1 += (long) losses[3];
+    progress.lossWeight0 += losses[2];
+    progress.lossWeight1 += losses[3];
     device.lossReset();
     long applied = device.adamSteps() - progress.adamSteps;
     long skipped = device.skippedSteps() - progress.skippedSteps;
@@ -346,19 +362,19 @@ public final class Trainer {
     }
   }
 
-  private static double mean(double sum, long count) {
+  private static double mean(double sum, double count) {
     return count == 0 ? 0 : sum / count;
   }
 
   private void report(RunFiles files) {
     progress.lastLoss =
         network.lossShare()
-            * (mean(progress.lossSum0, progress.lossCount0)
-                + mean(progress.lossSum1, progress.lossCount1));
+            * (mean(progress.lossSum0, progress.lossWeight0)
+                + mean(progress.lossSum1, progress.lossWeight1));
     progress.lossSum0 = 0;
-    progress.lossCount0 = 0;
+    progress.lossWeight0 = 0;
     progress.lossSum1 = 0;
-    progress.lossCount1 = 0;
+    progress.lossWeight1 = 0;
     clock.report(progress);
     StepEvent event =
         new StepEvent(

@@ -4,6 +4,7 @@ import dev.graft.model.Lora;
 import dev.graft.runtime.DType;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 
 /**
@@ -31,6 +32,7 @@ import java.util.Objects;
  * @param maxSkippedInARow steps with a non-finite gradient in a row that end the run
  * @param tuning what of the network trains, and how fast
  * @param selection which weights the run ends with, and when it ends early
+ * @param objective how the loss of classes is shaped
  * @param runDirectory where checkpoints, metrics and the model go; null: nothing is written
  * @param resume go on from the newest complete checkpoint of the run directory
  * @param exchange joins the gradients of several processes; {@code gradientAccumulation} and sizes
@@ -62,6 +64,7 @@ public record TrainingOptions(
     int maxSkippedInARow,
     Tuning tuning,
     Selection selection,
+    Objective objective,
     Path runDirectory,
     boolean resume,
     TrainingListener listener,
@@ -77,6 +80,7 @@ public record TrainingOptions(
     Objects.requireNonNull(dtype, "dtype");
     Objects.requireNonNull(tuning, "tuning");
     Objects.requireNonNull(selection, "selection");
+    Objects.requireNonNull(objective, "objective");
     Objects.requireNonNull(listener, "listener");
     Objects.requireNonNull(cancellation, "cancellation");
     Objects.requireNonNull(exchange, "exchange");
@@ -177,6 +181,7 @@ public record TrainingOptions(
     b.maxSkippedInARow = maxSkippedInARow;
     b.tuning = tuning;
     b.selection = selection;
+    b.objective = objective;
     b.runDirectory = runDirectory;
     b.resume = resume;
     b.listener = listener;
@@ -264,6 +269,7 @@ public record TrainingOptions(
     private int maxSkippedInARow = 20;
     private Tuning tuning = Tuning.NONE;
     private Selection selection = Selection.NONE;
+    private Objective objective = Objective.PLAIN;
     private Path runDirectory;
     private boolean resume;
     private TrainingListener listener = TrainingListener.NONE;
@@ -452,6 +458,29 @@ public record TrainingOptions(
       return this;
     }
 
+    public Builder objective(Objective value) {
+      objective = value;
+      return this;
+    }
+
+    /** Lets each class weigh as much as any other; see {@link Objective#balanced}. */
+    public Builder balanced(boolean value) {
+      objective = objective.withBalanced(value);
+      return this;
+    }
+
+    /** Weights of classes by name; those not named weigh 1. */
+    public Builder classWeights(Map<String, Double> value) {
+      objective = objective.withClassWeights(value);
+      return this;
+    }
+
+    /** See {@link Objective#labelSmoothing}. */
+    public Builder labelSmoothing(double value) {
+      objective = objective.withLabelSmoothing(value);
+      return this;
+    }
+
     public Builder runDirectory(Path value) {
       runDirectory = value;
       return this;
@@ -509,6 +538,7 @@ public record TrainingOptions(
           maxSkippedInARow,
           tuning,
           selection,
+          objective,
           runDirectory,
           resume,
           listener,

@@ -8,6 +8,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.Json;
 import dev.graft.runtime.DType;
 import java.nio.file.Path;
+import java.util.Map;
 import java.util.Set;
 import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.Test;
@@ -80,6 +81,8 @@ class TrainingOptionsTest {
             .freeze("embeddings")
             .unfreezeEvery(22)
             .loadBest(false)
+            .classWeights(Map.of("a", 2.0))
+            .labelSmoothing(0.1)
             .metric("loss")
             .patience(23)
             .minDelta(0.6)
@@ -119,6 +122,8 @@ class TrainingOptionsTest {
     "unfreezeEvery, at least 0",
     "evalEvery, at least 0 (or -1: each epoch)",
     "patience, at least 0",
+    "labelSmoothing, '[0, 1)'",
+    "classWeights, at least 0",
     "minDelta, at least 0",
     "resume, a runDirectory",
     "epochs, at least 0",
@@ -140,6 +145,8 @@ class TrainingOptionsTest {
               case "weightDecay" -> b.weightDecay(-1);
               case "layerDecay" -> b.layerDecay(0);
               case "evalEvery" -> b.evalEvery(-2);
+              case "labelSmoothing" -> b.labelSmoothing(1);
+              case "classWeights" -> b.classWeights(Map.of("a", -1.0));
               case "patience" -> b.patience(-1);
               case "minDelta" -> b.minDelta(Double.NaN);
               case "unfreezeEvery" -> b.unfreezeEvery(-2);
