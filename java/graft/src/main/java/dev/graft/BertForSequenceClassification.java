@@ -1,23 +1,30 @@
 package dev.graft;
 
 import dev.graft.apply.Prediction;
+import dev.graft.data.BatchSource;
 import dev.graft.data.ClassificationSource;
 import dev.graft.data.EncodedTexts;
+import dev.graft.data.ExampleSource;
 import dev.graft.data.LabelSet;
 import dev.graft.data.LabelledExample;
+import dev.graft.data.ValuedText;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.ModelDirectory;
 import dev.graft.model.BertConfig;
 import dev.graft.model.ModelConfig;
 import dev.graft.model.Network;
+import dev.graft.model.ProblemType;
 import dev.graft.model.Task;
 import dev.graft.text.Tokenizer;
 import dev.graft.train.ClassificationEvaluator;
 import dev.graft.train.Evaluator;
+import dev.graft.train.MultiLabelEvaluator;
+import dev.graft.train.RegressionEvaluator;
 import dev.graft.train.Trainer;
 import dev.graft.train.TrainingOptions;
 import dev.graft.train.TrainingResult;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -26,7 +33,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * BERT, RoBERTa or DistilBERT that sorts texts, or pairs of texts, into classes.
+ * BERT, RoBERTa or DistilBERT that sorts texts, or pairs of texts, into classes, gives them any
+ * number of labels, or a number: see {@link ProblemType}.
  *
  * <pre>
  *   try (var model = BertForSequenceClassification.fromPretrained("my-bert")) {
@@ -74,7 +82,64 @@ public final class BertForSequenceClassification extends PreTrainedModel {
   }
 
   /**
-   * Takes the encoder of a model directory under a new head.
+   * Reads a model directory for labels or numbers.
+   *
+   * <pre>
+   *   fromPretrained("my-bert", ProblemType.MULTI_LABEL_CLASSIFICATION)  // labels "red,round"
+   *   fromPretrained("my-bert", ProblemType.REGRESSION)                  // labels such as 3.5
+   * </pre>
+   *
+   * @throws InvalidInputException if it holds a classifier of another type
+   */
+  public static BertForSequenceClassification fromPretrained(String directory, ProblemType type) {
+    return fromPretrained(Path.of(directory), type, ModelOptions.defaults());
+  }
+
+  /** See {@link #fromPretrained(String, ProblemType)}. */
+  public static BertForSequenceClassification fromPretrained(
+      Path directory, ProblemType type, ModelOptions options) {
+    BertForSequenceClassification model = fromPretrained(directory, options);
+    try {
+      if (model.hasClasses() && model.problemType() != type) {
+        throw InvalidInputException.of(
+            directory,
+            "is a model for "
+                + model.problemType().publishedName()
+                + ", not "
+                + type.publishedName()
+                + "; begin a new head");
+      }
+      model.become(type, model.network().task());
+      return model;
+    } catch (RuntimeException e) {
+      model.close();
+      throw e;
+    }
+  }
+
+  /**
+   * Takes the encoder of a model directory under a new head; what its outputs are called comes from
+   * the data of the first {@code fit}.
+   */
+  public static BertForSequenceClassification fromEncoder(
+      Path directory, ProblemType type, ModelOptions options) {
+    BertForSequenceClassification model = fromEncoder(directory, List.of(), options);
+    model.become(type, Task.BASE);
+    return model;
+  }
+
+  private void become(ProblemType type, Task task) {
+    BertConfig config = (BertConfig) config();
+    become(config.withProblemType(type), task, options().dtype(), options().seed());
+  }
+
+  /** What its outputs mean. */
+  public ProblemType problemType() {
+    return ((BertConfig) config()).problemType();
+  }
+
+  /**
+   * Takes the encoder of a model directory under a new head of classes.
    *
    * @param labels names of the classes by id; empty: from the data of the first {@code fit}
    */
@@ -120,7 +185,10 @@ public final class BertForSequenceClassification extends PreTrainedModel {
   }
 
   private void newHead(List<String> labels) {
-    ModelConfig bare = config().withLabels(List.of());
+    ModelConfig bare =
+        ((BertConfig) config())
+            .withProblemType(ProblemType.SINGLE_LABEL_CLASSIFICATION)
+            .withLabels(List.of());
     become(bare, Task.BASE, options().dtype(), options().seed());
     if (!labels.isEmpty()) {
       become(
@@ -160,22 +228,16 @@ public final class BertForSequenceClassification extends PreTrainedModel {
    */
   public FitResult fit(Dataset train, Dataset validation, TrainingOptions options) {
     try (Gate.Use use = gate().write("fit")) {
-      LabelSet classes = hasClasses() ? new LabelSet(labels()) : train.labels();
+      LabelSet classes = hasClasses() ? new LabelSet(labels()) : classes(train);
       Encoded trained = encode(train, classes);
       Encoded judged = validation == null ? null : encode(validation, classes);
-      ClassificationSource source =
-          new ClassificationSource(
-              trained.texts().encodings(),
-              trained.labels(),
-              options.batchSize(),
-              true,
-              options.seed());
+      BatchSource source = trained.source(options);
       become(
           config().withLabels(classes.names()),
           Task.SEQUENCE_CLASSIFICATION,
           options.dtype(),
           options.seed());
-      try (Evaluator evaluator = judged == null ? null : judged.evaluator()) {
+      try (Evaluator evaluator = judged == null ? null : judged.evaluator(problemType())) {
         TrainingResult result =
             new Trainer(network(), source, tokenizer()::savePretrained, evaluator, options).run();
         long truncated =
@@ -187,11 +249,65 @@ public final class BertForSequenceClassification extends PreTrainedModel {
     }
   }
 
-  /** A set in tokens and the class ids of its texts. */
-  private record Encoded(EncodedTexts texts, int[] labels) {
-    Evaluator evaluator() {
-      return new ClassificationEvaluator(texts.encodings(), labels, Predictor.BATCH_SIZE);
+  private LabelSet classes(Dataset train) {
+    return switch (problemType()) {
+      case SINGLE_LABEL_CLASSIFICATION -> train.labels();
+      case MULTI_LABEL_CLASSIFICATION -> train.allLabels();
+      case REGRESSION ->
+          new LabelSet(IntStream.range(0, train.outputs()).mapToObj(i -> "LABEL_" + i).toList());
+    };
+  }
+
+  /**
+   * A set in tokens.
+   *
+   * @param labels class ids of its texts
+   * @param values instead, where outputs are labels or numbers
+   */
+  private record Encoded(EncodedTexts texts, int[] labels, List<float[]> values) {
+    private List<ValuedText> valued() {
+      return IntStream.range(0, values.size())
+          .mapToObj(i -> new ValuedText(texts.encodings().get(i), values.get(i)))
+          .toList();
     }
+
+    BatchSource source(TrainingOptions options) {
+      return values.isEmpty()
+          ? new ClassificationSource(
+              texts.encodings(), labels, options.batchSize(), true, options.seed())
+          : new ExampleSource(
+              "values", valued(), options.batchSize(), values.get(0).length, true, options.seed());
+    }
+
+    Evaluator evaluator(ProblemType type) {
+      return switch (type) {
+        case SINGLE_LABEL_CLASSIFICATION ->
+            new ClassificationEvaluator(texts.encodings(), labels, Predictor.BATCH_SIZE);
+        case MULTI_LABEL_CLASSIFICATION -> new MultiLabelEvaluator(valued(), Predictor.BATCH_SIZE);
+        case REGRESSION -> new RegressionEvaluator(valued(), Predictor.BATCH_SIZE);
+      };
+    }
+  }
+
+  private float[] values(LabelledExample example, Dataset data, LabelSet classes) {
+    if (problemType() == ProblemType.REGRESSION) {
+      float[] numbers = data.cells().numbers(example, data.name());
+      if (numbers.length != classes.size()) {
+        throw new InvalidInputException(
+            data.name()
+                + (example.line() > 0 ? ": line " + example.line() : "")
+                + ": expected "
+                + classes.size()
+                + " numbers, got "
+                + numbers.length);
+      }
+      return numbers;
+    }
+    float[] is = new float[classes.size()];
+    for (String label : data.cells().labels(example, data.name())) {
+      is[id(new LabelledExample(null, null, label, example.line()), data, classes)] = 1;
+    }
+    return is;
   }
 
   private int id(LabelledExample example, Dataset data, LabelSet classes) {
@@ -208,9 +324,14 @@ public final class BertForSequenceClassification extends PreTrainedModel {
   private Encoded encode(Dataset data, LabelSet classes) {
     EncodedTexts.Builder texts = new EncodedTexts.Builder(tokenizer(), maxLength());
     IntStream.Builder ids = IntStream.builder();
+    List<float[]> values = new ArrayList<>();
     data.forEach(
         example -> {
-          ids.add(id(example, data, classes));
+          if (problemType().hasFloatTargets()) {
+            values.add(values(example, data, classes));
+          } else {
+            ids.add(id(example, data, classes));
+          }
           texts.add(example);
         });
     EncodedTexts encoded = texts.build();
@@ -223,12 +344,13 @@ public final class BertForSequenceClassification extends PreTrainedModel {
           maxLength(),
           encoded.longest());
     }
-    return new Encoded(encoded, ids.build().toArray());
+    return new Encoded(encoded, ids.build().toArray(), values);
   }
 
   /**
    * Answers on a labelled set: {@code loss}, {@code accuracy}, {@code f1_macro}, {@code f1_micro},
-   * {@code mcc}, {@code examples}, {@code truncated}.
+   * {@code mcc}, {@code examples}, {@code truncated}; for labels and numbers see {@link
+   * MultiLabelEvaluator} and {@link RegressionEvaluator}.
    *
    * @throws InvalidInputException if a label is missing or not one of the model's
    */
@@ -237,7 +359,7 @@ public final class BertForSequenceClassification extends PreTrainedModel {
       requireClasses();
       Encoded encoded = encode(data, new LabelSet(labels()));
       synchronized (network().device()) {
-        try (Evaluator evaluator = encoded.evaluator()) {
+        try (Evaluator evaluator = encoded.evaluator(problemType())) {
           Map<String, Double> metrics = new LinkedHashMap<>(evaluator.evaluate(network()));
           metrics.put("truncated", (double) encoded.texts().truncated());
           return metrics;

@@ -1,6 +1,7 @@
 package dev.graft;
 
 import dev.graft.data.Columns;
+import dev.graft.data.LabelCells;
 import dev.graft.data.LabelSet;
 import dev.graft.data.LabelledData;
 import dev.graft.data.LabelledExample;
@@ -15,6 +16,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.function.Consumer;
 
 /**
@@ -32,6 +34,7 @@ public final class Dataset {
   private final List<LabelledExample> examples;
   private final LabelledSource source;
   private final Columns columns;
+  private LabelCells cells = LabelCells.COMMA;
 
   private Dataset(
       String name, List<LabelledExample> examples, LabelledSource source, Columns columns) {
@@ -151,6 +154,57 @@ public final class Dataset {
    */
   public LabelSet labels() {
     return LabelSet.of(this::forEach, name);
+  }
+
+  /**
+   * Its labels where an example may have several, sorted; see {@link LabelCells}.
+   *
+   * @throws InvalidInputException if there is none
+   */
+  public LabelSet allLabels() {
+    TreeSet<String> names = new TreeSet<>();
+    forEach(example -> names.addAll(cells.labels(example, name)));
+    if (names.isEmpty()) {
+      throw new InvalidInputException(name + ": no example has a label");
+    }
+    return new LabelSet(List.copyOf(names));
+  }
+
+  /** Numbers an example has, by its first: outputs of a regression. */
+  public int outputs() {
+    return cells.numbers(head(1).examples().get(0), name).length;
+  }
+
+  /** How the several labels or numbers of an example are written. */
+  public LabelCells cells() {
+    return cells;
+  }
+
+  /** The same set with another separator between several labels; a comma unless it is said. */
+  public Dataset withLabelSeparator(String separator) {
+    Dataset other = new Dataset(name, examples, source, columns);
+    other.cells = new LabelCells(separator);
+    return other;
+  }
+
+  /** Cuts it in two at random, whatever the labels. */
+  public Split splitAtRandom(double validationShare, long seed) {
+    List<LabelledExample> all = new ArrayList<>(examples());
+    Collections.shuffle(all, new Random(seed));
+    int held = (int) Math.max(1, Math.round(validationShare * all.size()));
+    if (!(validationShare > 0 && validationShare < 1) || held >= all.size()) {
+      throw new InvalidInputException(
+          name + ": " + all.size() + " examples cannot be cut by a share of " + validationShare);
+    }
+    return new Split(
+        part(" (training part)", all.subList(held, all.size())),
+        part(" (validation part)", all.subList(0, held)));
+  }
+
+  private Dataset part(String suffix, List<LabelledExample> of) {
+    Dataset part = new Dataset(name + suffix, of);
+    part.cells = cells;
+    return part;
   }
 
   /** The first and second part of a split. */

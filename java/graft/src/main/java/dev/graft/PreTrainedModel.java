@@ -26,7 +26,7 @@ import java.util.concurrent.ConcurrentHashMap;
  * thread's fit is refused by name.
  */
 public abstract sealed class PreTrainedModel implements AutoCloseable
-    permits BertForSequenceClassification, BertModel, LanguageModel {
+    permits BertForSequenceClassification, BertModel, LanguageModel, TaskModel {
   private final ModelOptions options;
   private final Tokenizer tokenizer;
   private final boolean ownsTokenizer;

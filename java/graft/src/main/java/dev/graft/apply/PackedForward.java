@@ -1,6 +1,7 @@
 package dev.graft.apply;
 
 import dev.graft.data.Batch;
+import dev.graft.data.Example;
 import dev.graft.model.EvalStep;
 import dev.graft.model.Limits;
 import dev.graft.model.Network;
@@ -37,7 +38,7 @@ final class PackedForward implements AutoCloseable {
   void run(List<Encoding> texts, BiConsumer<EvalStep, Batch> sink) {
     batch.begin();
     for (Encoding text : texts) {
-      if (batch.sequences > 0 && !fits(text)) {
+      if (batch.sequences > 0 && !fits(1, text.length())) {
         flush(sink);
       }
       batch.beginSequence(Batch.IGNORED);
@@ -50,9 +51,27 @@ final class PackedForward implements AutoCloseable {
     }
   }
 
-  private boolean fits(Encoding text) {
-    return batch.sequences < batch.maxLiveSequences()
-        && batch.liveTokens + text.length() <= batch.maxTokens();
+  /**
+   * Computes examples in order; those without labels.
+   *
+   * @param sink reads each batch's outputs; its sequences are those of the next examples
+   */
+  void runExamples(List<? extends Example> examples, BiConsumer<EvalStep, Batch> sink) {
+    batch.begin();
+    for (Example example : examples) {
+      if (batch.sequences > 0 && !fits(example.sequences(), example.tokens())) {
+        flush(sink);
+      }
+      example.addTo(batch);
+    }
+    if (batch.sequences > 0) {
+      flush(sink);
+    }
+  }
+
+  private boolean fits(int sequences, int tokens) {
+    return batch.sequences + sequences <= batch.maxLiveSequences()
+        && batch.liveTokens + tokens <= batch.maxTokens();
   }
 
   private void flush(BiConsumer<EvalStep, Batch> sink) {

@@ -24,6 +24,11 @@ final class Softmax {
     return p;
   }
 
+  /** 1 / (1 + e^-x). */
+  static double sigmoid(double x) {
+    return 1 / (1 + Math.exp(-x));
+  }
+
   /** Indices of the k largest, falling; ties by rising index. */
   static int[] top(double[] values, int k) {
     return IntStream.range(0, values.length)

@@ -2,16 +2,19 @@ package dev.graft.apply;
 
 import dev.graft.data.EncodedTexts;
 import dev.graft.data.LabelledExample;
+import dev.graft.model.BertConfig;
 import dev.graft.model.Network;
+import dev.graft.model.ProblemType;
 import dev.graft.text.Encoding;
 import dev.graft.text.Tokenizer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
- * Classes of texts. Cheap beside the network it reads; serves one thread. Texts longer than the
- * model takes are cut at its longest, as in training, and their predictions say so.
+ * Classes, labels or numbers of texts. Cheap beside the network it reads; serves one thread. Texts
+ * longer than the model takes are cut at its longest, as in training, and their predictions say so.
  */
 public final class TextClassifier implements AutoCloseable {
   /** Texts encoded at a time. */
@@ -48,7 +51,18 @@ public final class TextClassifier implements AutoCloseable {
   }
 
   private Prediction prediction(float[] logits, int k, boolean truncated) {
-    double[] p = Softmax.of(logits);
+    ProblemType type = ((BertConfig) network.config()).problemType();
+    if (type == ProblemType.REGRESSION) {
+      List<Double> values =
+          IntStream.range(0, logits.length).mapToObj(i -> (double) logits[i]).toList();
+      return new Prediction(List.of(), values, truncated);
+    }
+    double[] p =
+        type == ProblemType.SINGLE_LABEL_CLASSIFICATION
+            ? Softmax.of(logits)
+            : IntStream.range(0, logits.length)
+                .mapToDouble(i -> Softmax.sigmoid(logits[i]))
+                .toArray();
     List<String> names = network.config().labels();
     return new Prediction(
         Arrays.stream(Softmax.top(p, Math.min(k, p.length)))

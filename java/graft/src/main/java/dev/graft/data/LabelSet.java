@@ -42,6 +42,13 @@ public final class LabelSet {
             throw new InvalidInputException(
                 at(source, example.line()) + "an example has no label: " + shorten(example.text()));
           }
+          if (example.label().startsWith("[") && example.label().endsWith("]")) {
+            throw new InvalidInputException(
+                at(source, example.line())
+                    + "the label "
+                    + shorten(example.label())
+                    + " is an array; several labels an example are multi-label classification");
+          }
           names.add(example.label());
         });
     if (names.size() < 2) {

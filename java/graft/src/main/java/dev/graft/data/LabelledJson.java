@@ -88,12 +88,18 @@ final class LabelledJson {
     }
     secondSeen |= node.has(second);
     labelSeen |= node.has(label);
-    String name = label == null ? null : field(line, node, label);
+    String name = label == null ? null : labels(line, node);
     return new LabelledExample(
         first,
         second == null ? null : field(line, node, second),
         name == null ? null : name.strip(),
         line);
+  }
+
+  /** The label; an array of several, as JSON. */
+  private String labels(long line, JsonNode node) {
+    JsonNode value = node.path(label);
+    return value.isArray() ? Json.line(value) : field(line, node, label);
   }
 
   private static String usual(JsonNode node, List<String> usual) {

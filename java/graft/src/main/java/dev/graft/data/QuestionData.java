@@ -3,7 +3,9 @@ package dev.graft.data;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectReader;
 import dev.graft.data.Question.Answer;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
@@ -30,6 +32,10 @@ import java.util.Locale;
 public final class QuestionData {
   private static final List<String> QUESTION = List.of("question");
   private static final List<String> CONTEXT = List.of("context", "text", "passage");
+
+  /** An article ends inside of its file. */
+  private static final ObjectReader ARTICLES =
+      Json.MAPPER.reader().without(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
 
   private QuestionData() {}
 
@@ -84,7 +90,7 @@ public final class QuestionData {
         } else {
           found = true;
           while (parser.nextToken() != JsonToken.END_ARRAY) {
-            article(file, parser.readValueAsTree(), to);
+            article(file, ARTICLES.readTree(parser), to);
           }
         }
       }

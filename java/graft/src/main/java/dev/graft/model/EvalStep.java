@@ -12,6 +12,7 @@ public final class EvalStep implements AutoCloseable {
   private Steps losses;
   private Steps outputs;
   private Steps logits;
+  private Steps judged;
 
   public EvalStep(Network network, Limits limits) {
     this.network = network;
@@ -25,6 +26,21 @@ public final class EvalStep implements AutoCloseable {
       losses = new Steps(network, limits, "evaluation", true, false, false, false, false);
     }
     run(losses, batch);
+  }
+
+  /**
+   * Adds the batch's losses and labels to the device's slots, and hands out the head's logits.
+   *
+   * @return those of {@link #classify}, or of {@link #classifyTokens} for a head on every token
+   */
+  public float[][] judge(Batch batch) {
+    if (judged == null) {
+      judged = new Steps(network, limits, "judgement", true, false, false, false, true);
+    }
+    Outputs out = run(judged, batch);
+    return out.tokenLogits != null
+        ? rows(out.tokenLogits, batch.liveTokens)
+        : rows(out.sequenceLogits, batch.liveSequences);
   }
 
   private Outputs run(Steps steps, Batch batch) {
@@ -106,7 +122,7 @@ public final class EvalStep implements AutoCloseable {
 
   @Override
   public void close() {
-    for (Steps steps : new Steps[] {losses, outputs, logits}) {
+    for (Steps steps : new Steps[] {losses, outputs, logits, judged}) {
       if (steps != null) {
         steps.close();
       }
