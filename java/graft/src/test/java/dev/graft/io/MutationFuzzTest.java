@@ -264,6 +264,30 @@ class MutationFuzzTest {
         () -> WeightSource.open(set).close());
   }
 
+  /** A hub's list of files and a fetched index: whatever they name lies below the snapshot. */
+  @Test
+  void hubAnswers() throws IOException {
+    Path list = directory.resolve("list.json");
+    TextFixtures.write(
+        list,
+        "{\"sha\":\"607a30d783dfa663caf39e06633721c8d4cfcd7e\",\"siblings\":[{\"rfilename\":"
+            + "\"config.json\"},{\"rfilename\":\"b/.c/a\"},{\"rfilename\":\"1_Pooling/config.json\"}]}");
+    fuzz(list, 1_500, 200_000, () -> below(HubListing.of(list, Json.readObject(list)).files()));
+    Path index = directory.resolve("model.safetensors.index.json");
+    TextFixtures.write(
+        index, "{\"weight_map\":{\"a\":\"x.a.\u0020y\",\"b\":\"model-1.safetensors\"}}");
+    fuzz(index, 1_500, 200_000, () -> below(HubListing.shards(index)));
+  }
+
+  private static void below(Iterable<String> names) {
+    Path snapshot = Path.of("/cache/snapshot");
+    for (String name : names) {
+      Path file = snapshot.resolve(name).normalize();
+      assertThat(file.startsWith(snapshot) && !file.equals(snapshot)).as(name).isTrue();
+      assertThat(name).doesNotContain("\\").doesNotContain("//").doesNotStartWith("/");
+    }
+  }
+
   private void tokenizer(Path file) throws IOException {
     fuzz(
         file,
