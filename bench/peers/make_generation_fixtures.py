@@ -58,9 +58,18 @@ def main(model_dir, out):
                 max_new_tokens=9,
             )
             greedy.append({"repetition_penalty": repetition, "prompt": prompt, "tokens": result[0, len(prompt) :].tolist()})
+    # Loss of completions alone, over both together: labels of prompts are ignored.
+    masked = []
+    total = count = 0
+    for ids, prompt in ((prompts[0], 7), (prompts[1], 1), (prompts[2], 5)):
+        labels = torch.tensor([[-100] * prompt + ids[prompt:]])
+        loss = model(torch.tensor([ids]), labels=labels).loss.item()
+        masked.append({"ids": ids, "prompt": prompt, "loss": loss})
+        total += loss * (len(ids) - prompt)
+        count += len(ids) - prompt
     with open(out, "w", encoding="utf-8") as file:
         lines = [json.dumps(case, separators=(",", ":")) for case in cases]
-        file.write('{"max_new_tokens":9,\n"prompts":' + json.dumps(prompts) + ',\n"beam_search":[\n' + ",\n".join(lines) + '\n],\n"greedy":[\n')
+        file.write('{"max_new_tokens":9,\n"prompts":' + json.dumps(prompts) + ',\n"masked":' + json.dumps({"examples": masked, "loss": total / count}) + ',\n"beam_search":[\n' + ",\n".join(lines) + '\n],\n"greedy":[\n')
         file.write(",\n".join(json.dumps(case, separators=(",", ":")) for case in greedy) + "\n]}\n")
 
 

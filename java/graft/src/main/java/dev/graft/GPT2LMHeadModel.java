@@ -1,13 +1,22 @@
 package dev.graft;
 
 import dev.graft.apply.GenerationOptions;
+import dev.graft.data.PromptExample;
+import dev.graft.data.PromptSource;
+import dev.graft.data.PromptTemplate;
 import dev.graft.io.ModelDirectory;
 import dev.graft.model.Gpt2Config;
 import dev.graft.model.Network;
 import dev.graft.model.Task;
 import dev.graft.text.Tokenizer;
+import dev.graft.train.Evaluator;
+import dev.graft.train.TokenizerFiles;
+import dev.graft.train.Trainer;
+import dev.graft.train.TrainingOptions;
+import dev.graft.train.TrainingResult;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.function.Consumer;
 
 /**
@@ -22,10 +31,18 @@ import java.util.function.Consumer;
  * </pre>
  */
 public final class GPT2LMHeadModel extends LanguageModel {
-  private final Generator generator;
+  /** Beams follow a summary better than draws do. */
+  private static final GenerationOptions SUMMARY = GenerationOptions.beams(120, 4);
 
-  private GPT2LMHeadModel(Parts parts) {
+  /** Validation examples the model writes itself, for ROUGE. */
+  private static final int WRITTEN = 64;
+
+  private final Generator generator;
+  private volatile PromptTemplate template;
+
+  private GPT2LMHeadModel(Parts parts, PromptTemplate template) {
     super(parts);
+    this.template = template;
     generator = new Generator(this, "GPT2LMHeadModel", options().threads());
   }
 
@@ -53,7 +70,8 @@ public final class GPT2LMHeadModel extends LanguageModel {
             path,
             List.of("gpt2"),
             device ->
-                Network.load(device, path, Task.CAUSAL_LM, options.dtype(), null, options.seed())));
+                Network.load(device, path, Task.CAUSAL_LM, options.dtype(), null, options.seed())),
+        PromptTemplate.of(path));
   }
 
   /** A new network; see the overload. */
@@ -79,7 +97,8 @@ public final class GPT2LMHeadModel extends LanguageModel {
             tokenizer,
             false,
             device ->
-                Network.create(device, whole, Task.CAUSAL_LM, options.dtype(), options.seed())));
+                Network.create(device, whole, Task.CAUSAL_LM, options.dtype(), options.seed())),
+        null);
   }
 
   /** What follows the prompt, by {@link GenerationOptions#defaults()}. */
@@ -112,6 +131,116 @@ public final class GPT2LMHeadModel extends LanguageModel {
   public List<String> generate(List<String> prompts, GenerationOptions options) {
     synchronized (generator) {
       return generator.generate(prompts, options);
+    }
+  }
+
+  /** The text around this model's prompts; {@link PromptTemplate#PLAIN} if it was taught none. */
+  public PromptTemplate promptTemplate() {
+    PromptTemplate taught = template;
+    return taught == null ? PromptTemplate.PLAIN : taught;
+  }
+
+  /** What the model writes for each prompt, in the template it was taught with. */
+  public List<String> complete(List<PromptExample> prompts, GenerationOptions options) {
+    synchronized (generator) {
+      return generator.complete(prompts, options);
+    }
+  }
+
+  /**
+   * The response to an instruction, in the template the model was taught with.
+   *
+   * @param input what it is about, or null
+   * @param stream hears the text as it grows
+   */
+  public String respond(
+      String instruction, String input, GenerationOptions options, Consumer<String> stream) {
+    synchronized (generator) {
+      PromptExample prompt = new PromptExample(instruction, input, null, 0);
+      return generator.complete(List.of(prompt), options, stream).get(0);
+    }
+  }
+
+  /** The response to an instruction. */
+  public String respond(String instruction, GenerationOptions options) {
+    return respond(instruction, null, options, piece -> {});
+  }
+
+  /** A summary by 4 beams, of at most 120 tokens. */
+  public String summarize(String document) {
+    return summarize(List.of(document), SUMMARY).get(0);
+  }
+
+  /**
+   * A summary of each document, in the template the model was taught with; of a model that was
+   * taught none, what it writes behind "TL;DR:". Of a document that is too long the beginning is
+   * read.
+   */
+  public List<String> summarize(List<String> documents, GenerationOptions options) {
+    PromptTemplate asked = template == null ? PromptTemplate.SUMMARIZE : template;
+    List<PromptExample> prompts =
+        documents.stream().map(document -> new PromptExample(document, null)).toList();
+    synchronized (generator) {
+      return generator.complete(prompts, asked, options, piece -> {});
+    }
+  }
+
+  /**
+   * Trains on prompts with completions; the prompts are read and not learnt. The model is asked in
+   * the same template afterwards, and its directory keeps it.
+   *
+   * @param validation what loss and ROUGE are taken on; may be empty
+   * @throws dev.graft.io.InvalidInputException if an example does not fit, or the run directory
+   *     cannot be used
+   * @throws IllegalStateException if another call is using the model
+   */
+  public FitResult fit(
+      List<PromptExample> train,
+      List<PromptExample> validation,
+      PromptTemplate prompts,
+      TrainingOptions options) {
+    try (Gate.Use use = gate().write("fit")) {
+      PromptSource source =
+          PromptSource.of(
+              train, prompts, tokenizer(), maxLength(), options.batchSize(), true, options.seed());
+      become(config(), network().task(), options.dtype(), options.seed());
+      TokenizerFiles files =
+          directory -> {
+            tokenizer().savePretrained(directory);
+            prompts.save(directory);
+          };
+      try (Evaluator evaluator =
+          validation.isEmpty()
+              ? null
+              : new PromptEvaluator(validation, prompts, tokenizer(), maxLength(), WRITTEN)) {
+        TrainingResult result = new Trainer(network(), source, files, evaluator, options).run();
+        template = prompts;
+        return new FitResult(result, source.truncated(), labels());
+      } finally {
+        network().disableTraining();
+      }
+    }
+  }
+
+  /** Loss over known completions and ROUGE of what the model writes itself, for each example. */
+  public Map<String, Double> evaluate(List<PromptExample> examples) {
+    try (Gate.Use use = gate().read("evaluate")) {
+      synchronized (network().device()) {
+        network().device().activate();
+        try (PromptEvaluator evaluator =
+            new PromptEvaluator(
+                examples, promptTemplate(), tokenizer(), maxLength(), examples.size())) {
+          return evaluator.evaluate(network());
+        }
+      }
+    }
+  }
+
+  @Override
+  public void savePretrained(Path directory) {
+    super.savePretrained(directory);
+    if (template != null) {
+      template.save(directory);
     }
   }
 

@@ -2,6 +2,8 @@ package dev.graft;
 
 import dev.graft.apply.GenerationOptions;
 import dev.graft.apply.TextGenerator;
+import dev.graft.data.PromptExample;
+import dev.graft.data.PromptTemplate;
 import dev.graft.model.Network;
 import java.util.List;
 import java.util.function.Consumer;
@@ -11,6 +13,7 @@ import java.util.function.Consumer;
  * model; make one a thread and close it before the model, or let the model close it.
  */
 public final class Generator implements AutoCloseable {
+  private final GPT2LMHeadModel model;
   private final Worker<Tool> worker;
 
   /** A text generator holds nothing between two calls. */
@@ -20,6 +23,7 @@ public final class Generator implements AutoCloseable {
   }
 
   Generator(GPT2LMHeadModel model, String name, int threads) {
+    this.model = model;
     this.worker = new Worker<>(model, name, threads, network -> tool(network, model));
   }
 
@@ -44,6 +48,25 @@ public final class Generator implements AutoCloseable {
   /** What follows each prompt, written side by side. */
   public List<String> generate(List<String> prompts, GenerationOptions options) {
     return worker.call("generate", tool -> tool.generator().generate(prompts, options));
+  }
+
+  /** See {@link GPT2LMHeadModel#complete}. */
+  public List<String> complete(List<PromptExample> prompts, GenerationOptions options) {
+    return complete(prompts, options, piece -> {});
+  }
+
+  List<String> complete(
+      List<PromptExample> prompts, GenerationOptions options, Consumer<String> stream) {
+    return complete(prompts, model.promptTemplate(), options, stream);
+  }
+
+  List<String> complete(
+      List<PromptExample> prompts,
+      PromptTemplate template,
+      GenerationOptions options,
+      Consumer<String> stream) {
+    return worker.call(
+        "complete", tool -> tool.generator().complete(prompts, template, options, stream));
   }
 
   /** Frees what it holds; the weights stay. */

@@ -8,6 +8,8 @@ import dev.graft.Dataset;
 import dev.graft.GPT2LMHeadModel;
 import dev.graft.LanguageModel;
 import dev.graft.ModelOptions;
+import dev.graft.data.DocumentMode;
+import dev.graft.data.PromptData;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.metrics.MetricsJson;
@@ -24,7 +26,8 @@ import picocli.CommandLine.Option;
     name = "evaluate",
     description =
         "Judges a model: a classifier on labelled texts (loss, accuracy, f1, mcc), a language model"
-            + " on plain text (loss, perplexity).",
+            + " on plain text (loss, perplexity), a GPT-2 also on prompts with completions in a .jsonl file"
+            + " (and rouge).",
     footer = {
       "Examples:",
       "  graft evaluate --model runs/intents --data test.csv --json",
@@ -107,6 +110,12 @@ final class EvaluateCommand extends GraftCommand {
       throw new InvalidInputException("--data-sql: a language model is judged on text files");
     }
     try (LanguageModel loaded = load(task, options)) {
+      if (loaded instanceof GPT2LMHeadModel gpt2
+          && data.size() == 1
+          && text.documents == DocumentMode.FILE
+          && data.get(0).toString().endsWith(".jsonl")) {
+        return gpt2.evaluate(PromptData.read(data.get(0)));
+      }
       return loaded.evaluate(text.corpus(data), text.options(0));
     }
   }

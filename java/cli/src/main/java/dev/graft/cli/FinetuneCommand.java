@@ -5,7 +5,10 @@ import dev.graft.DomainAdaptation;
 import dev.graft.FewLabels;
 import dev.graft.FineTuning;
 import dev.graft.ModelOptions;
+import dev.graft.PromptTuning;
 import dev.graft.data.LabelledSource;
+import dev.graft.data.PromptData;
+import dev.graft.data.PromptTemplate;
 import dev.graft.io.InvalidInputException;
 import dev.graft.model.Task;
 import dev.graft.runtime.DType;
@@ -18,6 +21,7 @@ import dev.graft.train.TrainingOptions;
 import dev.graft.train.TrainingResult;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Locale;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -26,7 +30,8 @@ import picocli.CommandLine.Option;
 @Command(
     name = "finetune",
     description =
-        "Fits a BERT to labelled texts (classification), or a GPT-2 to a text (lm). Ctrl-C saves a"
+        "Fits a BERT to labelled texts (classification), or a GPT-2 to a text (lm) or to prompts"
+            + " with completions (instruct, summarize). Ctrl-C saves a"
             + " checkpoint and says how to go on.",
     footer = {
       "Examples:",
@@ -40,19 +45,24 @@ import picocli.CommandLine.Option;
       "  graft finetune --model runs/bert --train train.csv --valid test.csv \\",
       "      --few-labels 16,64 --seeds 5 --out runs/few",
       "  graft finetune --task lm --model gpt2 --train poems.txt --out runs/poet",
+      "  graft finetune --task summarize --model gpt2 --train news.jsonl --out runs/news",
       "  graft finetune --out runs/poet --resume"
     })
 final class FinetuneCommand extends RunCommand {
   enum Kind {
     CLASSIFICATION,
-    LM
+    LM,
+    INSTRUCT,
+    SUMMARIZE
   }
 
   @Option(
       names = "--task",
       paramLabel = "TASK",
       order = 1,
-      description = "classification or lm (default: ${DEFAULT-VALUE}).",
+      description =
+          "classification; lm: write on; instruct: follow instructions; summarize (default:"
+              + " ${DEFAULT-VALUE}).",
       defaultValue = "classification")
   Kind task;
 
@@ -69,7 +79,9 @@ final class FinetuneCommand extends RunCommand {
       paramLabel = "FILE",
       arity = "1..*",
       order = 3,
-      description = "classification: a .csv, .tsv, .jsonl or .parquet file; lm: text files.")
+      description =
+          "classification: a .csv, .tsv, .jsonl or .parquet file; lm: text files; instruct,"
+              + " summarize: a .jsonl file.")
   List<Path> train;
 
   @Option(
@@ -131,6 +143,10 @@ final class FinetuneCommand extends RunCommand {
 
   @Override
   public Integer call() {
+    if (onlyResumes() && RunSettings.task(training.out).equals(PromptTuning.TASK)) {
+      return run(
+          (listener, token) -> PromptTuning.resume(training.out, listener, token).training());
+    }
     if (onlyResumes()) {
       boolean classifies = RunSettings.task(training.out).equals("sequence_classification");
       return run(
@@ -158,6 +174,9 @@ final class FinetuneCommand extends RunCommand {
         lora.over(tuning.over(training.over(TrainingOptions.finetuning(), dtype))).build();
     if (few.given()) {
       return fewLabels(options);
+    }
+    if (task == Kind.INSTRUCT || task == Kind.SUMMARIZE) {
+      return prompted(options);
     }
     return task == Kind.LM ? language(options) : classification(options);
   }
@@ -236,6 +255,36 @@ final class FinetuneCommand extends RunCommand {
                     .cancellation(heard.cancellation())
                     .build());
     return tuning.adaptEpochs == null ? adaptation : adaptation.epochs(tuning.adaptEpochs);
+  }
+
+  /** Prompts with completions; a file of prompt and completion is taken as it is. */
+  private int prompted(TrainingOptions options) {
+    String name = task.name().toLowerCase(Locale.ROOT);
+    Models.require(model, "finetune --task " + name, "GPT-2", Models.isGpt2(model));
+    if (columns.given() || newHead || trainSql != null || validSql != null) {
+      throw new InvalidInputException(
+          "--task "
+              + name
+              + " learns from JSON Lines: columns, SQL and --new-head are for"
+              + " classification");
+    }
+    Path examples = query.source("--train", train, null).file();
+    LabelledSource validation = query.source("--valid", valid, null);
+    PromptTuning plan =
+        new PromptTuning(
+            model,
+            task == Kind.SUMMARIZE ? PromptTemplate.SUMMARIZE : PromptData.templateOf(examples),
+            examples,
+            validation == null ? null : validation.file(),
+            validation != null ? 0 : validShare == null ? 0.1 : validShare,
+            maxLength,
+            options,
+            compute.threads);
+    return run(
+        (listener, token) ->
+            plan.withTraining(options.toBuilder().listener(listener).cancellation(token).build())
+                .run()
+                .training());
   }
 
   private int language(TrainingOptions options) {

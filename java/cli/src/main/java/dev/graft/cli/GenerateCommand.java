@@ -3,6 +3,8 @@ package dev.graft.cli;
 import dev.graft.GPT2LMHeadModel;
 import dev.graft.apply.BeamOptions;
 import dev.graft.apply.GenerationOptions;
+import dev.graft.data.PromptExample;
+import dev.graft.data.PromptTemplate;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.text.LineReader;
@@ -10,6 +12,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.function.Consumer;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -145,6 +148,14 @@ final class GenerateCommand extends GraftCommand {
       description = "Seed of the draws, for the same text again (default: another each time).")
   Long seed;
 
+  @Option(
+      names = "--raw",
+      order = 12,
+      description =
+          "Write on from the text itself, also with a model that was taught instructions in a"
+              + " template.")
+  boolean raw;
+
   @Mixin ComputeOptions compute;
 
   @Option(
@@ -219,12 +230,17 @@ final class GenerateCommand extends GraftCommand {
       return;
     }
     for (int i = 0; i < samples && !batch.isEmpty(); i++) {
-      List<String> texts = loaded.generate(batch, options(first + i));
+      List<String> texts =
+          !answers(loaded)
+              ? loaded.generate(batch, options(first + i))
+              : loaded.complete(
+                  batch.stream().map(prompt -> new PromptExample(prompt, null)).toList(),
+                  options(first + i));
       for (int p = 0; p < texts.size(); p++) {
         if (json) {
           line(batch.get(p), texts.get(p), first + i);
         } else {
-          out().println(batch.get(p) + texts.get(p));
+          out().println(asked(loaded, batch.get(p)) + texts.get(p));
         }
       }
     }
@@ -235,16 +251,35 @@ final class GenerateCommand extends GraftCommand {
     json(Json.object().put("prompt", prompt).put("text", text).put("seed", drawn));
   }
 
+  /**
+   * Whether prompts stand in a template, so that what is written is an answer, not more of them.
+   */
+  private boolean answers(GPT2LMHeadModel loaded) {
+    return !raw && !loaded.promptTemplate().equals(PromptTemplate.PLAIN);
+  }
+
+  /** What is shown before the text: a prompt that it goes on from. */
+  private String asked(GPT2LMHeadModel loaded, String prompt) {
+    return answers(loaded) ? "" : prompt;
+  }
+
+  private String text(
+      GPT2LMHeadModel loaded, String prompt, GenerationOptions how, Consumer<String> stream) {
+    return answers(loaded)
+        ? loaded.respond(prompt, null, how, stream)
+        : loaded.generate(prompt, how, stream);
+  }
+
   private void write(GPT2LMHeadModel loaded, String prompt, long first) {
     for (int i = 0; i < samples; i++) {
       long drawn = first + i;
       if (json) {
-        String text = loaded.generate(prompt, options(drawn));
-        line(prompt, text, drawn);
+        line(prompt, text(loaded, prompt, options(drawn), piece -> {}), drawn);
       } else {
-        out().print(prompt);
+        out().print(asked(loaded, prompt));
         out().flush();
-        loaded.generate(
+        text(
+            loaded,
             prompt,
             options(drawn),
             piece -> {

@@ -28,6 +28,7 @@ import picocli.CommandLine.ScopeType;
       EvaluateCommand.class,
       PredictCommand.class,
       GenerateCommand.class,
+      SummarizeCommand.class,
       FillMaskCommand.class,
       EmbedCommand.class,
       TraceCommand.class

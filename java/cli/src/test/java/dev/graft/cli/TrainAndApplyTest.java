@@ -215,6 +215,77 @@ class TrainAndApplyTest {
   }
 
   @Test
+  void instructAndSummarize_fromJsonLinesToAnswers() {
+    Path words = folder.resolve("runs/words");
+    pretrain(words, "gpt2", "--vocab-size", 300, "--steps", 5).done();
+    Path orders =
+        Cli.write(
+            folder.resolve("orders.jsonl"),
+            "{\"instruction\": \"sing\", \"output\": \"3 songs\"}",
+            "{\"instruction\": \"sing\", \"output\": \"3 songs\"}",
+            "{\"instruction\": \"sing\", \"output\": \"3 songs\"}");
+    Path run = folder.resolve("runs/orders");
+    List<Object> common = List.of("--steps", 5, "--batch-size", 2);
+    Cli.run(
+            Cli.line(
+                "finetune",
+                "--task",
+                "instruct",
+                List.of("--model", words, "--train", orders, "--valid", orders, "--out", run),
+                List.of("--max-length", 24),
+                ONE_THREAD,
+                common))
+        .refused("a prompt's fixed part has");
+    // The template's headings are long for a model of 24 positions; a prompt is taken as it is.
+    Path prompts =
+        Cli.write(
+            folder.resolve("asked.jsonl"),
+            "{\"prompt\": \"the 3 birds\", \"completion\": \" sang\"}",
+            "{\"prompt\": \"the 2 birds\", \"completion\": \" sang\"}");
+    Result tuned =
+        Cli.run(
+                Cli.line(
+                    "finetune",
+                    "--task",
+                    "instruct",
+                    List.of("--model", words, "--train", prompts, "--valid", prompts, "--out", run),
+                    ONE_THREAD,
+                    common))
+            .done();
+    assertThat(tuned.out()).contains("rougeL");
+    assertThat(run.resolve("model/prompt_template.json")).isNotEmptyFile();
+    assertThat(Cli.run("finetune", "--out", run, "--resume").done().out()).contains("rouge1");
+    ObjectNode metrics = apply("evaluate", run, "--data", prompts, "--json").done().json().get(0);
+    assertThat(metrics.has("rouge2") && metrics.has("loss")).isTrue();
+    assertThat(apply("generate", run, "--greedy", "--max-tokens", 3, "the 3").done().out())
+        .startsWith("the 3");
+    Path articles =
+        Cli.write(
+            folder.resolve("articles.jsonl"),
+            "{\"document\": \"the birds sang\", \"summary\": \"songs\"}",
+            "{\"document\": \"the songs\", \"summary\": \"3 songs\"}");
+    Path news = folder.resolve("runs/news");
+    Cli.run(
+            Cli.line(
+                "finetune",
+                "--task",
+                "summarize",
+                List.of("--model", words, "--train", articles, "--valid", articles, "--out", news),
+                ONE_THREAD,
+                common))
+        .done();
+    List<ObjectNode> summaries =
+        apply("summarize", news, "--input", articles, "--max-tokens", 4, "--json").done().json();
+    assertThat(summaries).hasSize(2);
+    assertThat(summaries.get(1).path("document").asText()).isEqualTo("the songs");
+    assertThat(apply("summarize", news, "--beams", 1, "--max-tokens", 4, "birds").done().lines())
+        .hasSize(1);
+    apply("summarize", bert, "x").refused("summarize needs a GPT-2");
+    Cli.run("finetune", "--task", "instruct", "--model", words, "--train", text, "--out", "no")
+        .refused("not valid JSON");
+  }
+
+  @Test
   void embed_printsVectors() {
     Path lines = Cli.write(folder.resolve("embed.txt"), "the birds sang", "the 3 songs", "");
     List<ObjectNode> vectors =

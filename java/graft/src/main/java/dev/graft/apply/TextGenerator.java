@@ -1,5 +1,7 @@
 package dev.graft.apply;
 
+import dev.graft.data.PromptExample;
+import dev.graft.data.PromptTemplate;
 import dev.graft.io.InvalidInputException;
 import dev.graft.model.Decoder;
 import dev.graft.model.Network;
@@ -50,6 +52,39 @@ public final class TextGenerator {
     return generate(prompts, options, piece -> {});
   }
 
+  /**
+   * What follows each prompt in its template, white space at the ends left out. A prompt that
+   * leaves no room for {@code maxNewTokens} loses the end of its text, but keeps half the model's
+   * positions.
+   */
+  public List<String> complete(
+      List<PromptExample> prompts, PromptTemplate template, GenerationOptions options) {
+    return complete(prompts, template, options, piece -> {});
+  }
+
+  /**
+   * The same.
+   *
+   * @param stream hears the text as it grows; of several prompts, all of them
+   */
+  public List<String> complete(
+      List<PromptExample> prompts,
+      PromptTemplate template,
+      GenerationOptions options,
+      Consumer<String> stream) {
+    int positions = network.config().maxPositions();
+    int most = Math.max(1, Math.max(positions / 2, positions - options.maxNewTokens()));
+    List<int[]> ids = new ArrayList<>();
+    for (PromptExample prompt : prompts) {
+      PromptTemplate.Encoded encoded = template.encode(tokenizer, prompt, most);
+      if (encoded.cut()) {
+        LOG.warn("a prompt is longer than the model takes and was cut to {} tokens", most);
+      }
+      ids.add(encoded.ids());
+    }
+    return write(ids, options, stream).stream().map(String::strip).toList();
+  }
+
   /** One text being written. */
   private final class Draft {
     private final List<Integer> context = new ArrayList<>();
@@ -63,8 +98,8 @@ public final class TextGenerator {
     private int streamed;
     private boolean done;
 
-    Draft(String prompt, int capacity) {
-      for (int id : read(prompt, capacity - 1)) {
+    Draft(int[] prompt, int capacity) {
+      for (int id : last(prompt, capacity - 1)) {
         context.add(id);
       }
     }
@@ -130,17 +165,20 @@ public final class TextGenerator {
     }
   }
 
-  /** The last tokens of a prompt, at most so many: what follows depends most on them. */
-  private int[] read(String prompt, int most) {
-    int[] ids = tokenizer.ids(prompt);
-    if (ids.length == 0) {
-      int start = tokenizer.bosId() >= 0 ? tokenizer.bosId() : tokenizer.eosId();
-      if (start < 0) {
-        throw new InvalidInputException(
-            "the prompt has no token, and this model has none to begin with; give a prompt");
-      }
-      ids = new int[] {start};
+  private int[] begin(int[] ids) {
+    if (ids.length > 0) {
+      return ids;
     }
+    int start = tokenizer.bosId() >= 0 ? tokenizer.bosId() : tokenizer.eosId();
+    if (start < 0) {
+      throw new InvalidInputException(
+          "the prompt has no token, and this model has none to begin with; give a prompt");
+    }
+    return new int[] {start};
+  }
+
+  /** The last tokens of a prompt, at most so many: what follows depends most on them. */
+  private int[] last(int[] ids, int most) {
     if (ids.length > most) {
       LOG.warn(
           "the prompt has {} tokens; only its last {} are read, for the model has {} positions",
@@ -157,9 +195,15 @@ public final class TextGenerator {
 
   private List<String> generate(
       List<String> prompts, GenerationOptions options, Consumer<String> stream) {
-    if (prompts.isEmpty()) {
+    return write(prompts.stream().map(tokenizer::ids).toList(), options, stream);
+  }
+
+  private List<String> write(
+      List<int[]> given, GenerationOptions options, Consumer<String> stream) {
+    if (given.isEmpty()) {
       return List.of();
     }
+    List<int[]> prompts = given.stream().map(this::begin).toList();
     if (options.beams() != null) {
       List<String> texts = search(prompts, options);
       stream.accept(texts.get(0));
@@ -178,7 +222,7 @@ public final class TextGenerator {
         throw new InvalidInputException("a model of one position cannot write");
       }
       List<Draft> drafts = new ArrayList<>();
-      for (String prompt : prompts) {
+      for (int[] prompt : prompts) {
         drafts.add(new Draft(prompt, capacity));
       }
       int[] next = decoder.prefill(contexts(drafts, capacity, false));
@@ -202,13 +246,13 @@ public final class TextGenerator {
   }
 
   /** A search cannot slide: at least half of the positions are the prompt's. */
-  private List<String> search(List<String> prompts, GenerationOptions options) {
+  private List<String> search(List<int[]> prompts, GenerationOptions options) {
     int positions = network.config().maxPositions();
     if (positions < 2) {
       throw new InvalidInputException("a model of one position cannot write");
     }
     int most = Math.max(positions / 2, positions - options.maxNewTokens());
-    int[][] ids = prompts.stream().map(prompt -> read(prompt, most)).toArray(int[][]::new);
+    int[][] ids = prompts.stream().map(prompt -> last(prompt, most)).toArray(int[][]::new);
     int longest = Arrays.stream(ids).mapToInt(p -> p.length).max().orElse(0);
     int room = Math.min(options.maxNewTokens(), positions - longest);
     List<String> stops = options.stop().stream().filter(stop -> !stop.isEmpty()).toList();
