@@ -11,6 +11,8 @@ import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** The example people read first compiles, runs, and is the same wherever it is printed. */
 class ExampleTest {
@@ -72,16 +74,17 @@ class ExampleTest {
     assertThat(body.lines().count()).isLessThanOrEqualTo(15);
   }
 
-  @Test
-  void guide_showsCodeThatCompiles() throws IOException {
-    String source = squeezed(Files.readString(Path.of("src/test/java/example/Guide.java")));
+  @ParameterizedTest
+  @CsvSource({"java.md, Guide, 3", "fine-tuning.md, FineTuningGuide, 2"})
+  void guide_showsCodeThatCompiles(String guide, String type, int snippetsInIt) throws IOException {
+    String source = squeezed(Files.readString(Path.of("src/test/java/example/" + type + ".java")));
     List<String> snippets =
         Pattern.compile("```java\n(.*?)\n```", Pattern.DOTALL)
-            .matcher(Files.readString(Path.of("../../docs/guides/java.md")))
+            .matcher(Files.readString(Path.of("../../docs/guides/" + guide)))
             .results()
             .map(block -> squeezed(block.group(1)))
             .toList();
-    assertThat(snippets).hasSize(3);
+    assertThat(snippets).hasSize(snippetsInIt);
     assertThat(snippets).allSatisfy(snippet -> assertThat(source).contains(snippet));
   }
 

@@ -61,7 +61,7 @@ final class TrainingFlags {
       order = 114,
       description =
           "Peak learning rate (default: 6e-4; finetune: by the model's width, 5e-5 at 768 channels,"
-              + " 7.3e-4 at 128).")
+              + " 7.3e-4 at 128; --lora: ten times that).")
   Double lr;
 
   @Option(

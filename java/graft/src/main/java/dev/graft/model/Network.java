@@ -7,14 +7,12 @@ import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.io.ModelDirectory;
 import dev.graft.io.WeightSource;
-import dev.graft.model.Parameters.Loaded;
 import dev.graft.model.Parameters.Parameter;
 import dev.graft.model.Parameters.Part;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
 import dev.graft.runtime.Tensor;
 import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -34,7 +32,6 @@ public abstract class Network implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Network.class);
   private static final Pattern BLOCK = Pattern.compile("\\.(?:layer|h)\\.(\\d+)\\.");
   private static final Pattern EMBEDDINGS = Pattern.compile("embeddings\\.|\\.w[tp]e\\.");
-  private static final int COMPARED = 1 << 20;
 
   private final Device device;
   private final ModelConfig config;
@@ -80,7 +77,7 @@ public abstract class Network implements AutoCloseable {
     if (lora != null) {
       network.attach(lora, seed);
     }
-    List<String> fresh = network.parameters.copyFrom(parameters);
+    List<String> fresh = ParameterFiles.copy(parameters, network.parameters);
     if (!fresh.isEmpty()) {
       LOG.debug("initialised afresh: {}", fresh);
     }
@@ -160,12 +157,12 @@ public abstract class Network implements AutoCloseable {
           "there are no classes (id2label); give their names or fine-tune first");
     }
     try (WeightSource weights = model.weights()) {
-      config = asStored(config, weights);
-      requireAllOf(config, weights);
+      config = StoredNetwork.asStored(config, weights);
+      StoredNetwork.requireAllOf(config, weights);
       Network network = build(device, config, task, dtype, null);
       try {
         network.parameters.initialise(seed);
-        network.check(weights, network.parameters.load(weights));
+        StoredNetwork.check(network, weights, ParameterFiles.load(network.parameters, weights));
         network.origin = directory.toAbsolutePath().toString();
         return network;
       } catch (RuntimeException e) {
@@ -180,7 +177,7 @@ public abstract class Network implements AutoCloseable {
       Device device, Path adapter, Task task, DType dtype, List<String> labels, long seed) {
     ModelDirectory base = AdapterFiles.baseDirectory(adapter);
     List<String> classes = labels;
-    if (classes == null && task == Task.SEQUENCE_CLASSIFICATION) {
+    if (classes == null && task.hasLabels()) {
       ModelConfig config =
           ModelConfig.fromJson(base.file(ModelDirectory.CONFIG), base.readConfig());
       classes = AdapterFiles.labels(adapter, config.labels());
@@ -197,101 +194,6 @@ public abstract class Network implements AutoCloseable {
       network.close();
       throw e;
     }
-  }
-
-  /**
-   * What a checkpoint holds decides where config.json says nothing (a base model's pooler) or what
-   * is not so: a projection on the vocabulary that differs from the embeddings is not tied to them.
-   */
-  private static ModelConfig asStored(ModelConfig config, WeightSource weights) {
-    if (config instanceof Gpt2Config gpt2) {
-      boolean tied =
-          gpt2.tiedHead() && sameIfBoth(weights, "transformer.wte.weight", "lm_head.weight");
-      return gpt2.withTiedHead(tied);
-    }
-    BertConfig bert = (BertConfig) config;
-    EncoderNames names = EncoderNames.of(bert.family());
-    boolean tied =
-        bert.tiedHead() && sameIfBoth(weights, names.words(), names.decoder() + ".weight");
-    boolean pooler =
-        names.pooler() != null && PublishedNames.find(weights, names.pooler() + ".weight") != null;
-    return bert.withTiedHead(tied).withPooler(pooler);
-  }
-
-  private static boolean sameIfBoth(WeightSource weights, String embeddings, String projection) {
-    String one = PublishedNames.findUntied(weights, embeddings);
-    String other = PublishedNames.findUntied(weights, projection);
-    if (one == null || other == null || same(weights, one, other)) {
-      return true;
-    }
-    LOG.info("{} and {} differ in {}: they are not tied", one, other, weights.file());
-    return false;
-  }
-
-  private static boolean same(WeightSource weights, String one, String other) {
-    if (!Arrays.equals(weights.shape(one), weights.shape(other))) {
-      return false;
-    }
-    long count = weights.count(one);
-    for (long first = 0; first < count; first += COMPARED) {
-      int length = (int) Math.min(COMPARED, count - first);
-      if (!Arrays.equals(
-          weights.floats(one, first, length), weights.floats(other, first, length))) {
-        return false;
-      }
-    }
-    return true;
-  }
-
-  /**
-   * A config.json out of order may ask for more than any memory holds. What it asks for must be in
-   * the file, so that is looked at before memory is taken.
-   */
-  private static void requireAllOf(ModelConfig config, WeightSource weights) {
-    double held = weights.storedCount();
-    double channels = config.channels();
-    double inner;
-    double rows = (double) config.vocabSize() + config.maxPositions();
-    if (config instanceof BertConfig bert) {
-      inner = bert.intermediateChannels();
-      rows += bert.typeVocabSize();
-    } else {
-      inner = ((Gpt2Config) config).innerChannels();
-    }
-    double asked =
-        channels * rows + config.layers() * (4 * channels * channels + 2 * channels * inner);
-    if (asked > held) {
-      throw InvalidInputException.of(
-          weights.file(),
-          String.format(
-              "holds %,.0f numbers, the network of config.json needs more than %,.0f",
-              held, asked));
-    }
-  }
-
-  private void check(WeightSource weights, Loaded loaded) {
-    List<String> body = loaded.missing().stream().filter(name -> !isHead(name)).toList();
-    if (!body.isEmpty()) {
-      throw InvalidInputException.of(
-          weights.file(), "these tensors of a " + config.modelType() + " are missing: " + body);
-    }
-    if (!loaded.missing().isEmpty()) {
-      LOG.info(
-          "{} has no {}: untrained until you fit the model",
-          weights.file(),
-          String.join(", ", loaded.missing()));
-    }
-    List<String> unused = loaded.unused().stream().filter(name -> !isKnownBuffer(name)).toList();
-    if (!unused.isEmpty()) {
-      LOG.debug("in {} but not used for {}: {}", weights.file(), task, unused);
-    }
-  }
-
-  /** Causal masks and position ids that older checkpoints carry. */
-  private static boolean isKnownBuffer(String name) {
-    return name.endsWith(".attn.bias")
-        || name.endsWith(".attn.masked_bias")
-        || name.endsWith("position_ids");
   }
 
   /** Whether a checkpoint may lack this tensor, to be trained from fresh. */

@@ -2,9 +2,6 @@ package dev.graft.model;
 
 import dev.graft.bindings.Status;
 import dev.graft.bindings.global.graft;
-import dev.graft.io.InvalidInputException;
-import dev.graft.io.SafetensorsWriter;
-import dev.graft.io.WeightSource;
 import dev.graft.model.Recording.Layout;
 import dev.graft.program.Ops;
 import dev.graft.runtime.Arena;
@@ -18,8 +15,6 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
-import java.util.TreeSet;
 import java.util.function.Predicate;
 import java.util.function.ToDoubleFunction;
 
@@ -450,97 +445,14 @@ public final class Parameters implements AutoCloseable {
     }
   }
 
-  /** What {@link #load} did with the file. */
-  record Loaded(List<String> missing, List<String> unused) {}
-
-  /**
-   * Reads the parameters a checkpoint holds, under any of {@link PublishedNames#of}.
-   *
-   * @return names it does not hold (their weights are left as they are) and names nobody asked for
-   */
-  Loaded load(WeightSource file) {
-    Set<String> unused = new TreeSet<>(file.names());
-    List<String> missing = new ArrayList<>();
-    for (Parameter p : base()) {
-      for (Part part : p.parts) {
-        String key = PublishedNames.find(file, part.name());
-        if (key == null) {
-          missing.add(part.name());
-          continue;
-        }
-        unused.remove(key);
-        fileKeys.put(part.name(), key);
-        long[] shape = file.shape(key);
-        if (!Arrays.equals(shape, part.shape())) {
-          throw InvalidInputException.of(
-              file.file(),
-              "tensor "
-                  + key
-                  + ": expected shape "
-                  + Arrays.toString(part.shape())
-                  + " by config.json, got "
-                  + Arrays.toString(shape));
-        }
-        for (long first = 0; first < part.count(); first += CHUNK) {
-          int length = (int) Math.min(CHUNK, part.count() - first);
-          p.weight.put(part.offset() + first, file.floats(key, first, length));
-        }
-      }
-    }
-    syncCompute();
-    return new Loaded(missing, new ArrayList<>(unused));
-  }
-
-  /**
-   * Takes over the master weights of published tensors that both have in the same shape.
-   *
-   * @return names the other has not; their weights are left as they are
-   */
-  List<String> copyFrom(Parameters other) {
-    Map<String, Tensor> source = new LinkedHashMap<>();
-    for (Parameter p : other.all) {
-      p.parts.forEach(part -> source.put(part.name(), p.weight.view(part.offset(), part.shape())));
-    }
-    List<String> missing = new ArrayList<>();
-    for (Parameter p : all) {
-      for (Part part : p.parts) {
-        Tensor from = source.get(part.name());
-        if (from == null || !Arrays.equals(from.shape(), part.shape())) {
-          missing.add(part.name());
-          continue;
-        }
-        for (long first = 0; first < part.count(); first += CHUNK) {
-          int length = (int) Math.min(CHUNK, part.count() - first);
-          p.weight.put(part.offset() + first, from.floats(first, length));
-        }
-      }
-    }
-    syncCompute();
-    return missing;
-  }
-
   /** Writes the master weights under their published names, fp32, adapters added to them. */
   public void save(Path file) {
-    SafetensorsWriter writer = new SafetensorsWriter();
-    for (Parameter p : base()) {
-      for (Part part : p.parts) {
-        List<LowRank.Product> products = new ArrayList<>();
-        for (LowRank adapter : p.adapters) {
-          if (adapter.part.name().equals(part.name())) {
-            products.add(adapter.new Product());
-          }
-        }
-        writer.floats(
-            part.name(),
-            (first, to) -> {
-              float[] read = p.weight.floats(part.offset() + first, to.length);
-              products.forEach(product -> product.addTo(first, read));
-              System.arraycopy(read, 0, to, 0, to.length);
-            },
-            part.shape());
-      }
-    }
-    writer.write(file);
+    ParameterFiles.save(this, file);
+  }
+
+  /** Remembers the key a published tensor was read under. */
+  void readAs(String name, String key) {
+    fileKeys.put(name, key);
   }
 
   /** Sets the gradients to 0, if there are any. */

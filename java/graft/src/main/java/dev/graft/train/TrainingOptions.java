@@ -1,10 +1,7 @@
 package dev.graft.train;
 
-import dev.graft.model.Lora;
 import dev.graft.runtime.DType;
 import java.nio.file.Path;
-import java.util.List;
-import java.util.Map;
 import java.util.Objects;
 
 /**
@@ -19,7 +16,8 @@ import java.util.Objects;
  * @param tokensPerStep tokens a batch instead of a number of sequences; 0: by {@code batchSize}
  * @param gradientAccumulation batches an optimizer step
  * @param learningRate peak rate; 0: by the network's width, 5e-5 · (768 / channels)^1.5, so that a
- *     BERT of 128 channels gets 7.3e-4 and one of 1,024 gets 3.2e-5
+ *     BERT of 128 channels gets 7.3e-4 and one of 1,024 gets 3.2e-5; ten times that for a {@link
+ *     Tuning#lora}
  * @param minLearningRate rate at the end of a decaying schedule
  * @param warmupSteps steps of warm-up; −1: {@code warmupRatio} of all steps, rounded up
  * @param decayAll decay biases and LayerNorm too, rather than matrices alone
@@ -71,6 +69,10 @@ public record TrainingOptions(
     CancellationToken cancellation,
     GradientExchange exchange) {
   private static final double RATE_AT_768 = 5e-5;
+
+  /** A low-rank adapter wants about ten times the rate of whole weights. */
+  private static final double ADAPTER_RATE = 10;
+
   private static final int AUTOMATIC_STEPS = 1000;
   private static final int FEWEST_EPOCHS = 3;
   private static final int MOST_EPOCHS = 20;
@@ -209,7 +211,8 @@ public record TrainingOptions(
   public TrainingOptions resolved(int channels, long batchesPerEpoch) {
     Builder b = toBuilder();
     if (learningRate == 0) {
-      double rate = RATE_AT_768 * Math.pow(768.0 / channels, 1.5);
+      double adapter = tuning.lora() == null ? 1 : ADAPTER_RATE;
+      double rate = adapter * RATE_AT_768 * Math.pow(768.0 / channels, 1.5);
       double unit = Math.pow(10, Math.floor(Math.log10(rate)) - 1);
       b.learningRate(Math.rint(rate / unit) * unit);
     }
@@ -243,7 +246,7 @@ public record TrainingOptions(
   }
 
   /** Collects options. Every method sets the record component of its name. */
-  public static final class Builder {
+  public static final class Builder extends RecipeBuilder<Builder> {
     private long steps;
     private double epochs;
     private int batchSize = 8;
@@ -267,9 +270,6 @@ public record TrainingOptions(
     private long saveEvery;
     private int keepCheckpoints = 2;
     private int maxSkippedInARow = 20;
-    private Tuning tuning = Tuning.NONE;
-    private Selection selection = Selection.NONE;
-    private Objective objective = Objective.PLAIN;
     private Path runDirectory;
     private boolean resume;
     private TrainingListener listener = TrainingListener.NONE;
@@ -277,6 +277,11 @@ public record TrainingOptions(
     private GradientExchange exchange = GradientExchange.NONE;
 
     private Builder() {}
+
+    @Override
+    Builder self() {
+      return this;
+    }
 
     /** Trains so many optimizer steps, instead of epochs. */
     public Builder steps(long value) {
@@ -397,87 +402,6 @@ public record TrainingOptions(
 
     public Builder maxSkippedInARow(int value) {
       maxSkippedInARow = value;
-      return this;
-    }
-
-    public Builder tuning(Tuning value) {
-      tuning = value;
-      return this;
-    }
-
-    /** Each layer learns slower than the one above it; see {@link Tuning#layerDecay}. */
-    public Builder layerDecay(double value) {
-      tuning = tuning.withLayerDecay(value);
-      return this;
-    }
-
-    /** What keeps its weights, such as {@code freeze("embeddings")}; see {@link Tuning#freeze}. */
-    public Builder freeze(String... value) {
-      tuning = tuning.withFreeze(List.of(value));
-      return this;
-    }
-
-    /** Gradual unfreezing from the top; see {@link Tuning#unfreezeEvery}. */
-    public Builder unfreezeEvery(long value) {
-      tuning = tuning.withUnfreezeEvery(value);
-      return this;
-    }
-
-    /** Low-rank adaptation, such as {@code lora(Lora.rank(8))}; null for none. */
-    public Builder lora(Lora value) {
-      tuning = tuning.withLora(value);
-      return this;
-    }
-
-    public Builder selection(Selection value) {
-      selection = value;
-      return this;
-    }
-
-    /** Whether the run ends with its best weights instead of the last. */
-    public Builder loadBest(boolean value) {
-      selection = selection.withLoadBest(value);
-      return this;
-    }
-
-    /** What the best is told by, such as {@code f1_macro}; see {@link Selection#metric}. */
-    public Builder metric(String value) {
-      selection = selection.withMetric(value);
-      return this;
-    }
-
-    /** Stops after so many evaluations in a row without a gain. */
-    public Builder patience(int value) {
-      selection = selection.withPatience(value);
-      return this;
-    }
-
-    /** What counts as a gain; see {@link Selection#minDelta}. */
-    public Builder minDelta(double value) {
-      selection = selection.withMinDelta(value);
-      return this;
-    }
-
-    public Builder objective(Objective value) {
-      objective = value;
-      return this;
-    }
-
-    /** Lets each class weigh as much as any other; see {@link Objective#balanced}. */
-    public Builder balanced(boolean value) {
-      objective = objective.withBalanced(value);
-      return this;
-    }
-
-    /** Weights of classes by name; those not named weigh 1. */
-    public Builder classWeights(Map<String, Double> value) {
-      objective = objective.withClassWeights(value);
-      return this;
-    }
-
-    /** See {@link Objective#labelSmoothing}. */
-    public Builder labelSmoothing(double value) {
-      objective = objective.withLabelSmoothing(value);
       return this;
     }
 

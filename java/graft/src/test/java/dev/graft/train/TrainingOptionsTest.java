@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.Json;
+import dev.graft.model.Lora;
 import dev.graft.runtime.DType;
 import java.nio.file.Path;
 import java.util.Map;
@@ -42,6 +43,9 @@ class TrainingOptionsTest {
     TrainingOptions o = TrainingOptions.finetuning().build().resolved(channels, batches);
     assertThat(o.learningRate()).isCloseTo(rate, within(1e-12));
     assertThat(o.epochs()).isEqualTo(epochs);
+    TrainingOptions adapter =
+        TrainingOptions.finetuning().lora(Lora.rank(8)).build().resolved(channels, batches);
+    assertThat(adapter.learningRate()).isCloseTo(10 * rate, within(1e-11));
   }
 
   @Test

@@ -1,0 +1,98 @@
+package dev.graft.train;
+
+import dev.graft.model.Lora;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * The part of {@link TrainingOptions.Builder} that says what trains, by which loss, and with which
+ * weights a run ends.
+ */
+abstract class RecipeBuilder<B> {
+  Tuning tuning = Tuning.NONE;
+  Selection selection = Selection.NONE;
+  Objective objective = Objective.PLAIN;
+
+  abstract B self();
+
+  public B tuning(Tuning value) {
+    tuning = value;
+    return self();
+  }
+
+  /** Each layer learns slower than the one above it; see {@link Tuning#layerDecay}. */
+  public B layerDecay(double value) {
+    tuning = tuning.withLayerDecay(value);
+    return self();
+  }
+
+  /** What keeps its weights, such as {@code freeze("embeddings")}; see {@link Tuning#freeze}. */
+  public B freeze(String... value) {
+    tuning = tuning.withFreeze(List.of(value));
+    return self();
+  }
+
+  /** Gradual unfreezing from the top; see {@link Tuning#unfreezeEvery}. */
+  public B unfreezeEvery(long value) {
+    tuning = tuning.withUnfreezeEvery(value);
+    return self();
+  }
+
+  /** Low-rank adaptation, such as {@code lora(Lora.rank(8))}; null for none. */
+  public B lora(Lora value) {
+    tuning = tuning.withLora(value);
+    return self();
+  }
+
+  public B selection(Selection value) {
+    selection = value;
+    return self();
+  }
+
+  /** Whether the run ends with its best weights instead of the last. */
+  public B loadBest(boolean value) {
+    selection = selection.withLoadBest(value);
+    return self();
+  }
+
+  /** What the best is told by, such as {@code f1_macro}; see {@link Selection#metric}. */
+  public B metric(String value) {
+    selection = selection.withMetric(value);
+    return self();
+  }
+
+  /** Stops after so many evaluations in a row without a gain. */
+  public B patience(int value) {
+    selection = selection.withPatience(value);
+    return self();
+  }
+
+  /** What counts as a gain; see {@link Selection#minDelta}. */
+  public B minDelta(double value) {
+    selection = selection.withMinDelta(value);
+    return self();
+  }
+
+  public B objective(Objective value) {
+    objective = value;
+    return self();
+  }
+
+  /** Lets each class weigh as much as any other; see {@link Objective#balanced}. */
+  public B balanced(boolean value) {
+    objective = objective.withBalanced(value);
+    return self();
+  }
+
+  /** Weights of classes by name; those not named weigh 1. */
+  public B classWeights(Map<String, Double> value) {
+    objective = objective.withClassWeights(value);
+    return self();
+  }
+
+  /** See {@link Objective#labelSmoothing}. */
+  public B labelSmoothing(double value) {
+    objective = objective.withLabelSmoothing(value);
+    return self();
+  }
+}
