@@ -172,6 +172,9 @@ final class FinetuneCommand extends RunCommand {
     }
     TrainingOptions options =
         lora.over(tuning.over(training.over(TrainingOptions.finetuning(), dtype))).build();
+    if (tuning.adaptOn != null && task != Kind.CLASSIFICATION) {
+      throw new InvalidInputException("--adapt-on goes before --task classification");
+    }
     if (few.given()) {
       return fewLabels(options);
     }
@@ -184,7 +187,7 @@ final class FinetuneCommand extends RunCommand {
   private int fewLabels(TrainingOptions options) {
     Models.require(model, "finetune --few-labels", "BERT", !Models.isGpt2(model));
     LabelledSource test = query.source("--valid", valid, validSql);
-    if (test == null || task == Kind.LM || tuning.adaptOn != null) {
+    if (test == null || task != Kind.CLASSIFICATION || tuning.adaptOn != null) {
       throw new InvalidInputException(
           "--few-labels needs --valid, to take the accuracy on; it classifies, and adapts to no"
               + " texts");
