@@ -57,9 +57,12 @@ final class CleanCommand extends GraftCommand {
 
   @Option(
       names = "--documents",
-      paramLabel = "HOW",
+      paramLabel = "MODE",
       order = 3,
-      description = "A document is a file, jsonl record, blank-line block or line (default: file).",
+      converter = CorpusFlags.Documents.class,
+      description =
+          "What a document is: a whole file, a record of JSON Lines (jsonl), a block between blank"
+              + " lines (blank-line) or a line (default: file).",
       defaultValue = "file")
   DocumentMode documents;
 

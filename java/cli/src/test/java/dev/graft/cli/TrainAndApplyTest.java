@@ -448,6 +448,8 @@ class TrainAndApplyTest {
         .hasSize(2)
         .anyMatch(line -> line.contains("\"reason\":\"exact_duplicate\",\"of\":1"))
         .anyMatch(line -> line.contains("\"document\":3,\"reason\":\"too_short\""));
+    Cli.run("clean", "--input", in, "--documents", "blank-line", "--out", out).done();
+    assertThat(out).hasContent("one text\none text\nx\n\n");
     Cli.run(Cli.line(command, "--near", 0.1)).refused("nearDuplicates: expected 0, or");
     Cli.run("clean", "--input", in, "--out", out).refused("out.txt", "name a .jsonl");
   }
