@@ -62,6 +62,9 @@ final class SelectStatement {
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final Pattern CALL = Pattern.compile("([A-Za-z_][A-Za-z_0-9]*)\"?\\s*\\(");
 
+  private static final Pattern DATABASE =
+      Pattern.compile("\\.(db|ddb|duckdb)\\s*$", Pattern.CASE_INSENSITIVE);
+
   private SelectStatement() {}
 
   /**
@@ -114,6 +117,11 @@ final class SelectStatement {
         throw InvalidInputException.of(name, "the table function " + called + " is not allowed");
       }
     }
+    // A database named as a table is opened with all its views, and not for reading only.
+    if (type.equals("BASE_TABLE") && DATABASE.matcher(node.path("table_name").asText()).find()) {
+      throw InvalidInputException.of(
+          name, "another database is read by --database, not as a table: " + oneLine(node));
+    }
     String function = node.path("function_name").asText().toLowerCase(Locale.ROOT);
     if (REFUSED_FUNCTIONS.contains(function)) {
       throw InvalidInputException.of(name, "the function " + function + " is not allowed");
@@ -122,6 +130,10 @@ final class SelectStatement {
       throw InvalidInputException.of(name, "a parameter (?, $1) has no value here");
     }
     node.forEach(child -> walk(name, child));
+  }
+
+  private static String oneLine(JsonNode table) {
+    return table.path("table_name").asText().replaceAll("\\R", " ");
   }
 
   /** A database brings views and macros of its own, which the query's tree does not show. */
