@@ -102,14 +102,15 @@ final class ParameterFiles {
             products.add(adapter.new Product());
           }
         }
-        writer.floats(
-            part.name(),
+        SafetensorsWriter.FloatSource source =
             (first, to) -> {
               float[] read = p.weight().floats(part.offset() + first, to.length);
               products.forEach(product -> product.addTo(first, read));
               System.arraycopy(read, 0, to, 0, to.length);
-            },
-            part.shape());
+            };
+        for (String name : PublishedNames.written(part.name())) {
+          writer.floats(name, source, part.shape());
+        }
       }
     }
     writer.write(file);

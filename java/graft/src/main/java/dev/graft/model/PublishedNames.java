@@ -41,6 +41,19 @@ final class PublishedNames {
     return names;
   }
 
+  /**
+   * The names a tensor is written under. Where a projection is not tied it has a bias of its own,
+   * and other readers look for the tied one all the same.
+   */
+  static List<String> written(String name) {
+    for (Map.Entry<String, String> tied : TIED.entrySet()) {
+      if (tied.getValue().equals(name) && name.endsWith(".bias")) {
+        return List.of(name, tied.getKey());
+      }
+    }
+    return List.of(name);
+  }
+
   private static List<String> spellings(String name) {
     String bare = name.replaceFirst("^(bert|roberta|distilbert|transformer)\\.", "");
     List<String> names = new ArrayList<>();

@@ -50,14 +50,8 @@ final class WordsHead {
             ? word
             : parameters.addPadded(
                 names.decoder() + ".weight", padded, true, Init.NORMAL, std, v, c);
-    decoderBias =
-        parameters.addPadded(
-            tied ? names.decoderBias() : names.decoder() + ".bias",
-            padded,
-            false,
-            Init.ZEROS,
-            0,
-            v);
+    String own = tied ? names.decoderBias() : names.decoder() + ".bias";
+    decoderBias = parameters.addPadded(own, padded, false, Init.ZEROS, 0, v);
   }
 
   private Pass forward(Recording r, Tensor rows) {
