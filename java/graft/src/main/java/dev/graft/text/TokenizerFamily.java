@@ -9,6 +9,9 @@ final class TokenizerFamily {
   static final String CHAR = "char";
   static final String OTHER = "other";
 
+  /** What puts RoBERTa's special tokens around a text. */
+  static final String ROBERTA_PROCESSING = "RobertaProcessing";
+
   /** The pattern that makes every character a word. */
   static final String EACH_CHARACTER = "[\\s\\S]";
 
@@ -23,6 +26,12 @@ final class TokenizerFamily {
           split.path("pattern").path("Regex").asText("").equals(EACH_CHARACTER) ? CHAR : OTHER;
       default -> OTHER;
     };
+  }
+
+  /** Whether it is RoBERTa's kind of byte-level BPE. */
+  static boolean isRoberta(JsonNode definition) {
+    return of(definition).equals(GPT2)
+        && definition.path("post_processor").path("type").asText("").equals(ROBERTA_PROCESSING);
   }
 
   /**

@@ -23,11 +23,14 @@ final class TokenizerFiles {
   /** WordPiece makes [UNK] of words with more characters. */
   static final int LONGEST_WORD = 100;
 
+  /** Of RoBERTa's vocabulary, in the order of the published one. */
+  static final List<String> ROBERTA_SPECIALS = List.of("<s>", "<pad>", "</s>", "<unk>", "<mask>");
+
   private static final Map<String, String[]> SPECIAL_NAMES =
       Map.of(
           "pad_token", new String[] {"[PAD]", "<pad>"},
-          "cls_token", new String[] {"[CLS]"},
-          "sep_token", new String[] {"[SEP]"},
+          "cls_token", new String[] {"[CLS]", "<s>"},
+          "sep_token", new String[] {"[SEP]", "</s>"},
           "mask_token", new String[] {"[MASK]", "<mask>"},
           "unk_token", new String[] {"[UNK]", "<unk>", END_OF_TEXT},
           "bos_token", new String[] {END_OF_TEXT, "<s>"},
@@ -140,7 +143,7 @@ final class TokenizerFiles {
     template.addObject().putObject("Sequence").put("id", name).put("type_id", type);
   }
 
-  /** GPT-2's two files. */
+  /** GPT-2's two files, or RoBERTa's, whose vocabulary holds its special tokens. */
   static ObjectNode bpe(Path vocabulary, Path merges) {
     ObjectNode vocab = Json.readObject(vocabulary);
     int size = vocab.size();
@@ -170,7 +173,25 @@ final class TokenizerFiles {
       }
       pairs.add(pair);
     }
-    return bpe(List.of(tokens), pairs);
+    ObjectNode json = bpe(List.of(tokens), pairs);
+    return ROBERTA_SPECIALS.stream().allMatch(vocab::has) ? roberta(json) : json;
+  }
+
+  /** A byte-level BPE definition with RoBERTa's special tokens: {@code <s> … </s>}. */
+  private static ObjectNode roberta(ObjectNode json) {
+    JsonNode vocab = json.path("model").path("vocab");
+    ArrayNode added = json.putArray("added_tokens");
+    for (String token : ROBERTA_SPECIALS) {
+      addSpecial(added, vocab.get(token).asInt(), token);
+      // A mask stands for a word, and takes the blank before it along as words do.
+      ((ObjectNode) added.get(added.size() - 1)).put("lstrip", token.equals("<mask>"));
+    }
+    ObjectNode processor = json.putObject("post_processor");
+    processor.put("type", TokenizerFamily.ROBERTA_PROCESSING);
+    processor.putArray("sep").add("</s>").add(vocab.get("</s>").asInt());
+    processor.putArray("cls").add("<s>").add(vocab.get("<s>").asInt());
+    processor.put("trim_offsets", true).put("add_prefix_space", false);
+    return json;
   }
 
   /** A byte-level BPE definition as GPT-2's. */

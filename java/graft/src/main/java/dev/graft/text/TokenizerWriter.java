@@ -37,8 +37,9 @@ final class TokenizerWriter {
         }
       }
       case TokenizerFamily.GPT2 -> {
-        config.put("tokenizer_class", "GPT2Tokenizer");
-        if (fitsOlderFiles(definition)) {
+        boolean roberta = TokenizerFamily.isRoberta(definition);
+        config.put("tokenizer_class", roberta ? "RobertaTokenizer" : "GPT2Tokenizer");
+        if (fitsOlderFiles(definition, roberta)) {
           ObjectNode ids = model.path("vocab").deepCopy();
           int end = vocabulary.id(TokenizerFiles.END_OF_TEXT);
           if (end >= 0) {
@@ -53,14 +54,22 @@ final class TokenizerWriter {
     AtomicFiles.write(directory.resolve("tokenizer_config.json"), Json.pretty(config));
   }
 
-  /** vocab.json can say that there is an end token, but not that others are added ones. */
-  private static boolean fitsOlderFiles(ObjectNode definition) {
+  /**
+   * vocab.json can say that there is an end token, or be known by RoBERTa's special tokens, but not
+   * that others are added ones.
+   */
+  private static boolean fitsOlderFiles(ObjectNode definition, boolean roberta) {
+    JsonNode words = definition.path("model").path("vocab");
+    int specials = 0;
     for (JsonNode added : definition.path("added_tokens")) {
-      if (!added.path("content").asText("").equals(TokenizerFiles.END_OF_TEXT)) {
+      String token = added.path("content").asText("");
+      if (TokenizerFiles.ROBERTA_SPECIALS.contains(token) && words.has(token)) {
+        specials++;
+      } else if (!token.equals(TokenizerFiles.END_OF_TEXT)) {
         return false;
       }
     }
-    return true;
+    return specials == (roberta ? TokenizerFiles.ROBERTA_SPECIALS.size() : 0);
   }
 
   private static String merges(JsonNode merges) {

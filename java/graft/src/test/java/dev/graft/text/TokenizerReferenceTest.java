@@ -7,6 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.StreamSupport;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -44,7 +45,8 @@ class TokenizerReferenceTest {
     "bert-base-uncased, bert-base-uncased, bert, vocab.txt",
     "bert-base-chinese, bert-base-chinese, bert, vocab.txt",
     "byte-level-bpe, byte-level-bpe, gpt2, vocab.json",
-    "byte-level-bpe-files, byte-level-bpe, gpt2, vocab.json"
+    "byte-level-bpe-files, byte-level-bpe, gpt2, vocab.json",
+    "roberta-files, roberta-files, gpt2, vocab.json"
   })
   void idsEqualTheReferences(
       String from, String expected, String family, String older, @TempDir Path directory)
@@ -103,6 +105,21 @@ class TokenizerReferenceTest {
                   tokenizer.eosId(),
                   tokenizer.bosId()))
           .containsExactly(pad, unk, cls, sep, mask, end, end);
+    }
+  }
+
+  /** A mask takes the blank before it along; the texts above hold none. */
+  @Test
+  void robertasSpecialTokens() {
+    JsonNode want = TextFixtures.json("roberta-files/mask.json");
+    try (Tokenizer tokenizer = Tokenizer.fromPretrained(TextFixtures.path("roberta-files"))) {
+      Encoding got = tokenizer.encode("Where is <mask> card, and   <mask>?", true);
+      assertThat(got.ids()).isEqualTo(ints(want.get("special")));
+      assertThat(got.ids()).contains(tokenizer.maskId()).doesNotContain(-1);
+      assertThat(tokenizer.clsId()).isEqualTo(0).isEqualTo(tokenizer.bosId());
+      assertThat(tokenizer.padId()).isEqualTo(1);
+      assertThat(tokenizer.sepId()).isEqualTo(2).isEqualTo(tokenizer.eosId());
+      assertThat(tokenizer.unkId()).isEqualTo(3);
     }
   }
 }
