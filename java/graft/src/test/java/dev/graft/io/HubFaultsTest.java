@@ -156,9 +156,9 @@ class HubFaultsTest extends HubTestBase {
               sleep(3000);
               return true;
             });
-    assertWhole(fetch());
+    assertWhole(fetch(impatient()));
     assertThat(heard).anyMatch(line -> line.contains("no answer within 1 s"));
-    assertThat(server.count("cdn GET")).isEqualTo(2);
+    assertThat(server.count("cdn GET")).isGreaterThan(1);
   }
 
   @Test

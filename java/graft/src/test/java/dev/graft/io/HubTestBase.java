@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -13,6 +14,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -21,6 +23,8 @@ import org.junit.jupiter.api.io.TempDir;
 /** A hub on this machine, a cache of its own a test, and what a listener heard. */
 abstract class HubTestBase {
   static final String NAME = "org/tiny";
+
+  private static final AtomicLong PROGRAMS = new AtomicLong();
 
   @TempDir Path folder;
   final HubServer server = new HubServer();
@@ -61,52 +65,29 @@ abstract class HubTestBase {
   }
 
   HubSettings settings() {
-    return new HubSettings(
-        server.endpoint(),
-        cache,
-        false,
-        null,
-        true,
-        true,
-        Duration.ofSeconds(1),
-        Duration.ofMillis(1));
+    return settings(false, null, Duration.ofSeconds(20), Duration.ofMillis(1));
   }
 
   HubSettings withToken(String token) {
-    return new HubSettings(
-        server.endpoint(),
-        cache,
-        false,
-        token,
-        true,
-        true,
-        Duration.ofSeconds(1),
-        Duration.ofMillis(1));
+    return settings(false, token, Duration.ofSeconds(20), Duration.ofMillis(1));
   }
 
   HubSettings offline() {
-    return new HubSettings(
-        server.endpoint(),
-        cache,
-        true,
-        null,
-        true,
-        true,
-        Duration.ofSeconds(1),
-        Duration.ofMillis(1));
+    return settings(true, null, Duration.ofSeconds(20), Duration.ofMillis(1));
+  }
+
+  HubSettings impatient() {
+    return settings(false, null, Duration.ofSeconds(1), Duration.ofMillis(1));
   }
 
   /** The same hub to a program that has not asked it yet. */
   HubSettings anotherProgram() {
-    return new HubSettings(
-        server.endpoint(),
-        cache,
-        false,
-        null,
-        true,
-        true,
-        Duration.ofSeconds(1),
-        Duration.ofMillis(1 + server.requests.size()));
+    Duration pause = Duration.ofMillis(1).plusNanos(PROGRAMS.incrementAndGet());
+    return settings(false, null, Duration.ofSeconds(20), pause);
+  }
+
+  private HubSettings settings(boolean offline, String token, Duration timeout, Duration pause) {
+    return new HubSettings(server.endpoint(), cache, offline, token, true, true, timeout, pause);
   }
 
   static byte[] bytes(String text) {
@@ -165,7 +146,7 @@ abstract class HubTestBase {
     try (Stream<Path> entries = Files.list(folder)) {
       assertThat(entries.filter(entry -> !entry.equals(cache))).isEmpty();
     } catch (IOException e) {
-      throw new java.io.UncheckedIOException(e);
+      throw new UncheckedIOException(e);
     }
   }
 
