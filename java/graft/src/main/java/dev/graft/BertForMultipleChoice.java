@@ -55,6 +55,11 @@ public final class BertForMultipleChoice extends TaskModel {
     return new BertForMultipleChoice(parts(directory, Task.MULTIPLE_CHOICE, options));
   }
 
+  /** Takes the encoder of a model directory under a new head. */
+  public static BertForMultipleChoice fromEncoder(Path directory, ModelOptions options) {
+    return new BertForMultipleChoice(parts(directory, null, options));
+  }
+
   /** Trains by {@link TrainingOptions#finetuning()}, which suits model and data. */
   public FitResult fit(List<ChoiceQuestion> train, List<ChoiceQuestion> validation) {
     return fit(train, validation, TrainingOptions.finetuning().build());

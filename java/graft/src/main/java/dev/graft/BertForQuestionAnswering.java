@@ -55,6 +55,11 @@ public final class BertForQuestionAnswering extends TaskModel {
     return new BertForQuestionAnswering(parts(directory, Task.QUESTION_ANSWERING, options));
   }
 
+  /** Takes the encoder of a model directory under a new head. */
+  public static BertForQuestionAnswering fromEncoder(Path directory, ModelOptions options) {
+    return new BertForQuestionAnswering(parts(directory, null, options));
+  }
+
   /** Trains by {@link TrainingOptions#finetuning()}, which suits model and data. */
   public FitResult fit(List<Question> train, List<Question> validation) {
     return fit(train, validation, TrainingOptions.finetuning().build());

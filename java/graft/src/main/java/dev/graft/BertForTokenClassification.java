@@ -58,6 +58,11 @@ public final class BertForTokenClassification extends TaskModel {
     return new BertForTokenClassification(parts(directory, Task.TOKEN_CLASSIFICATION, options));
   }
 
+  /** Takes the encoder of a model directory under a new head. */
+  public static BertForTokenClassification fromEncoder(Path directory, ModelOptions options) {
+    return new BertForTokenClassification(parts(directory, null, options));
+  }
+
   /** Trains by {@link TrainingOptions#finetuning()}, which suits model and data. */
   public FitResult fit(List<TaggedSentence> train, List<TaggedSentence> validation) {
     return fit(train, validation, TrainingOptions.finetuning().build());

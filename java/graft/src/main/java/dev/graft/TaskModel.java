@@ -32,10 +32,14 @@ public abstract sealed class TaskModel extends PreTrainedModel
     this.task = task;
   }
 
-  /** Reads a model directory, with the head if it has the one of the task. */
+  /**
+   * Reads a model directory, with the head if it has the one of the task.
+   *
+   * @param task null to leave any head behind
+   */
   static Parts parts(Path directory, Task task, ModelOptions options) {
     Path path = ModelDirectory.resolve(directory).path();
-    Task stored = taskOf(path) == task ? task : Task.BASE;
+    Task stored = task != null && taskOf(path) == task ? task : Task.BASE;
     return Parts.read(
         options,
         path,

@@ -2,14 +2,24 @@ package dev.graft.cli;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.BertForMaskedLM;
+import dev.graft.BertForMultipleChoice;
 import dev.graft.BertForPreTraining;
+import dev.graft.BertForQuestionAnswering;
 import dev.graft.BertForSequenceClassification;
+import dev.graft.BertForTokenClassification;
 import dev.graft.Dataset;
 import dev.graft.GPT2LMHeadModel;
 import dev.graft.LanguageModel;
 import dev.graft.ModelOptions;
+import dev.graft.data.ChoiceData;
+import dev.graft.data.ChoiceQuestion;
 import dev.graft.data.DocumentMode;
+import dev.graft.data.LabelledSource;
 import dev.graft.data.PromptData;
+import dev.graft.data.Question;
+import dev.graft.data.QuestionData;
+import dev.graft.data.TaggedData;
+import dev.graft.data.TaggedSentence;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.metrics.MetricsJson;
@@ -25,12 +35,13 @@ import picocli.CommandLine.Option;
 @Command(
     name = "evaluate",
     description =
-        "Judges a model: a classifier on labelled texts (loss, accuracy, f1, mcc), a language model"
-            + " on plain text (loss, perplexity), a GPT-2 also on prompts with completions in a .jsonl file"
-            + " (and rouge).",
+        "Judges a model on data of its task: classes, labels or numbers of texts, tagged sentences,"
+            + " questions, choices; a language model on plain text (loss, perplexity), a GPT-2 also on"
+            + " prompts with completions in a .jsonl file (and rouge).",
     footer = {
       "Examples:",
       "  graft evaluate --model runs/intents --data test.csv --json",
+      "  graft evaluate --model runs/reader --data dev-v2.0.json",
       "  graft evaluate --model runs/gpt --data held-out.txt"
     })
 final class EvaluateCommand extends GraftCommand {
@@ -48,7 +59,7 @@ final class EvaluateCommand extends GraftCommand {
       arity = "1..*",
       order = 2,
       description =
-          "A labelled .csv, .tsv, .jsonl or .parquet file; for a language model text files.")
+          "A file as finetune's --train takes for the task; for a language model text files.")
   List<Path> data;
 
   @Option(
@@ -70,6 +81,15 @@ final class EvaluateCommand extends GraftCommand {
       defaultValue = "0")
   int maxLength;
 
+  @Option(
+      names = "--label-separator",
+      paramLabel = "TEXT",
+      order = 16,
+      description =
+          "What stands between several labels or numbers of a text (default: ${DEFAULT-VALUE}).",
+      defaultValue = ",")
+  String labelSeparator;
+
   @Mixin CorpusFlags text;
 
   @Mixin ComputeOptions compute;
@@ -82,11 +102,35 @@ final class EvaluateCommand extends GraftCommand {
     if (data == null && dataSql == null) {
       throw new InvalidInputException("--data: the data to judge by are missing");
     }
+    if (labelSeparator.isEmpty()) {
+      throw new InvalidInputException("--label-separator: expected a text");
+    }
     query.require(dataSql);
     Task task = Models.task(model);
     ModelOptions options = Models.options(compute).withMaxLength(maxLength);
     Map<String, Double> metrics =
-        task == Task.SEQUENCE_CLASSIFICATION ? classifier(options) : language(task, options);
+        switch (task) {
+          case SEQUENCE_CLASSIFICATION -> classifier(options);
+          case TOKEN_CLASSIFICATION -> {
+            List<TaggedSentence> sentences = TaggedData.read(file());
+            try (var tagger = BertForTokenClassification.fromPretrained(model, options)) {
+              yield tagger.evaluate(sentences);
+            }
+          }
+          case QUESTION_ANSWERING -> {
+            List<Question> questions = QuestionData.read(file());
+            try (var reader = BertForQuestionAnswering.fromPretrained(model, options)) {
+              yield reader.evaluate(questions);
+            }
+          }
+          case MULTIPLE_CHOICE -> {
+            List<ChoiceQuestion> questions = ChoiceData.read(file());
+            try (var chooser = BertForMultipleChoice.fromPretrained(model, options)) {
+              yield chooser.evaluate(questions);
+            }
+          }
+          default -> language(task, options);
+        };
     if (json) {
       ObjectNode line = Json.object();
       MetricsJson.put(line, metrics);
@@ -97,8 +141,21 @@ final class EvaluateCommand extends GraftCommand {
     return ExitCode.DONE;
   }
 
+  private Path file() {
+    if (columns.given()) {
+      throw new InvalidInputException("this task's files have no columns to name");
+    }
+    LabelledSource source = query.source("--data", data, dataSql);
+    if (source.file() == null) {
+      throw new InvalidInputException("--data-sql: this task is judged on files");
+    }
+    return source.file();
+  }
+
   private Map<String, Double> classifier(ModelOptions options) {
-    Dataset set = Dataset.streamed(query.source("--data", data, dataSql), columns.columns());
+    Dataset set =
+        Dataset.streamed(query.source("--data", data, dataSql), columns.columns())
+            .withLabelSeparator(labelSeparator);
     try (BertForSequenceClassification loaded =
         BertForSequenceClassification.fromPretrained(model, options)) {
       return loaded.evaluate(set);

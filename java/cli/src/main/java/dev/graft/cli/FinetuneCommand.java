@@ -6,6 +6,8 @@ import dev.graft.FewLabels;
 import dev.graft.FineTuning;
 import dev.graft.ModelOptions;
 import dev.graft.PromptTuning;
+import dev.graft.TaskFineTuning;
+import dev.graft.TextTask;
 import dev.graft.data.LabelledSource;
 import dev.graft.data.PromptData;
 import dev.graft.data.PromptTemplate;
@@ -30,9 +32,9 @@ import picocli.CommandLine.Option;
 @Command(
     name = "finetune",
     description =
-        "Fits a BERT to labelled texts (classification), or a GPT-2 to a text (lm) or to prompts"
-            + " with completions (instruct, summarize). Ctrl-C saves a"
-            + " checkpoint and says how to go on.",
+        "Fits a BERT to a task: classes, labels or numbers of texts, classes of words (ner), answers"
+            + " in texts (qa), choices; or a GPT-2 to a text (lm) or to prompts with completions"
+            + " (instruct, summarize). Ctrl-C saves a checkpoint and says how to go on.",
     footer = {
       "Examples:",
       "  graft finetune --model runs/bert --train train.csv --valid test.csv \\",
@@ -44,16 +46,36 @@ import picocli.CommandLine.Option;
       "  graft finetune --model runs/bert --train train.csv --lora 8 --out runs/lora",
       "  graft finetune --model runs/bert --train train.csv --valid test.csv \\",
       "      --few-labels 16,64 --seeds 5 --out runs/few",
+      "  graft finetune --task ner --model runs/bert --train train.conll --out runs/names",
+      "  graft finetune --task qa --model runs/bert --train train-v2.0.json --out runs/reader",
       "  graft finetune --task lm --model gpt2 --train poems.txt --out runs/poet",
       "  graft finetune --task summarize --model gpt2 --train news.jsonl --out runs/news",
       "  graft finetune --out runs/poet --resume"
     })
 final class FinetuneCommand extends RunCommand {
+  /** What a model is fine-tuned for. */
   enum Kind {
-    CLASSIFICATION,
-    LM,
-    INSTRUCT,
-    SUMMARIZE
+    CLASSIFICATION(null),
+    MULTI_LABEL(TextTask.MULTI_LABEL),
+    REGRESSION(TextTask.REGRESSION),
+    NER(TextTask.NER),
+    QA(TextTask.QA),
+    MULTIPLE_CHOICE(TextTask.MULTIPLE_CHOICE),
+    LM(null),
+    INSTRUCT(null),
+    SUMMARIZE(null);
+
+    private final TextTask task;
+
+    Kind(TextTask task) {
+      this.task = task;
+    }
+
+    /** As it is typed. */
+    @Override
+    public String toString() {
+      return name().toLowerCase(Locale.ROOT).replace('_', '-');
+    }
   }
 
   @Option(
@@ -61,9 +83,7 @@ final class FinetuneCommand extends RunCommand {
       paramLabel = "TASK",
       order = 1,
       description =
-          "classification; lm: write on; instruct: follow instructions; summarize (default:"
-              + " ${DEFAULT-VALUE}).",
-      defaultValue = "classification")
+          "${COMPLETION-CANDIDATES} (default: that of the model's head, otherwise classification).")
   Kind task;
 
   @Option(
@@ -80,8 +100,9 @@ final class FinetuneCommand extends RunCommand {
       arity = "1..*",
       order = 3,
       description =
-          "classification: a .csv, .tsv, .jsonl or .parquet file; lm: text files; instruct,"
-              + " summarize: a .jsonl file.")
+          "classification, multi-label, regression: a .csv, .tsv, .jsonl or .parquet file; ner:"
+              + " CoNLL columns or .jsonl; qa: SQuAD's .json or .jsonl; multiple-choice, instruct,"
+              + " summarize: .jsonl; lm: text files.")
   List<Path> train;
 
   @Option(
@@ -133,6 +154,16 @@ final class FinetuneCommand extends RunCommand {
       description = "Leave a classifier's own classes behind and take those of --train.")
   boolean newHead;
 
+  @Option(
+      names = "--label-separator",
+      paramLabel = "TEXT",
+      order = 16,
+      description =
+          "multi-label, regression: what stands between the labels or numbers of a text (default:"
+              + " ${DEFAULT-VALUE}; JSON arrays need none).",
+      defaultValue = ",")
+  String labelSeparator;
+
   @Mixin CorpusFlags text;
 
   @Mixin TuningFlags tuning;
@@ -149,11 +180,16 @@ final class FinetuneCommand extends RunCommand {
     }
     if (onlyResumes()) {
       boolean classifies = RunSettings.task(training.out).equals("sequence_classification");
+      boolean other = TaskFineTuning.isIn(training.out);
       return run(
-          (listener, token) ->
-              classifies
-                  ? FineTuning.resume(training.out, listener, token).training()
-                  : Pretraining.resume(training.out, listener, token));
+          (listener, token) -> {
+            if (other) {
+              return TaskFineTuning.resume(training.out, listener, token).training();
+            }
+            return classifies
+                ? FineTuning.resume(training.out, listener, token).training()
+                : Pretraining.resume(training.out, listener, token);
+          });
     }
     if (model == null) {
       throw new InvalidInputException("--model: the model to begin with is missing");
@@ -161,6 +197,10 @@ final class FinetuneCommand extends RunCommand {
     if (train == null && trainSql == null) {
       throw new InvalidInputException("--train: the data to train on are missing");
     }
+    if (labelSeparator.isEmpty()) {
+      throw new InvalidInputException("--label-separator: expected a text");
+    }
+    task = task == null ? taskOfModel() : task;
     query.require(trainSql, validSql);
     boolean judged = valid != null || validSql != null;
     if (judged && validShare != null) {
@@ -181,7 +221,56 @@ final class FinetuneCommand extends RunCommand {
     if (task == Kind.INSTRUCT || task == Kind.SUMMARIZE) {
       return prompted(options);
     }
+    if (task.task != null) {
+      return other(options);
+    }
     return task == Kind.LM ? language(options) : classification(options);
+  }
+
+  /** The task of the model's head, if it has one. */
+  private Kind taskOfModel() {
+    return switch (Models.task(model)) {
+      case TOKEN_CLASSIFICATION -> Kind.NER;
+      case QUESTION_ANSWERING -> Kind.QA;
+      case MULTIPLE_CHOICE -> Kind.MULTIPLE_CHOICE;
+      case SEQUENCE_CLASSIFICATION ->
+          switch (Models.problemType(model)) {
+            case MULTI_LABEL_CLASSIFICATION -> Kind.MULTI_LABEL;
+            case REGRESSION -> Kind.REGRESSION;
+            case SINGLE_LABEL_CLASSIFICATION -> Kind.CLASSIFICATION;
+          };
+      default -> Kind.CLASSIFICATION;
+    };
+  }
+
+  private int other(TrainingOptions options) {
+    Models.require(model, "finetune --task " + task, "BERT", !Models.isGpt2(model));
+    boolean texts = task == Kind.MULTI_LABEL || task == Kind.REGRESSION;
+    if (!texts && columns.given()) {
+      throw new InvalidInputException("--task " + task + ": its files have no columns to name");
+    }
+    if (tuning.adaptOn != null) {
+      throw new InvalidInputException("--adapt-on: is for classification");
+    }
+    LabelledSource validation = query.source("--valid", valid, validSql);
+    TaskFineTuning plan =
+        new TaskFineTuning(
+            task.task,
+            model,
+            newHead,
+            query.source("--train", train, trainSql),
+            validation,
+            validation != null ? 0 : validShare == null ? 0.1 : validShare,
+            columns.columns(),
+            labelSeparator,
+            maxLength,
+            options,
+            compute.threads);
+    return run(
+        (listener, token) ->
+            plan.withTraining(options.toBuilder().listener(listener).cancellation(token).build())
+                .run()
+                .training());
   }
 
   private int fewLabels(TrainingOptions options) {

@@ -30,6 +30,7 @@ import picocli.CommandLine.ScopeType;
       GenerateCommand.class,
       SummarizeCommand.class,
       FillMaskCommand.class,
+      AnswerCommand.class,
       EmbedCommand.class,
       TraceCommand.class
     },

@@ -6,8 +6,10 @@ import dev.graft.io.Hub;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.ModelDirectory;
 import dev.graft.model.AdapterFiles;
+import dev.graft.model.BertConfig;
 import dev.graft.model.Gpt2Config;
 import dev.graft.model.ModelConfig;
+import dev.graft.model.ProblemType;
 import dev.graft.model.Task;
 import dev.graft.runtime.Device;
 import java.nio.file.Path;
@@ -30,6 +32,16 @@ final class Models {
 
   static Task task(Path directory) {
     return PreTrainedModel.taskOf(directory);
+  }
+
+  /** What the outputs of a sequence classifier mean. */
+  static ProblemType problemType(Path directory) {
+    ModelDirectory model = described(directory);
+    ModelConfig config =
+        ModelConfig.fromJson(model.file(ModelDirectory.CONFIG), model.readConfig());
+    return config instanceof BertConfig bert
+        ? bert.problemType()
+        : ProblemType.SINGLE_LABEL_CLASSIFICATION;
   }
 
   /** Refuses a model a command cannot use. */

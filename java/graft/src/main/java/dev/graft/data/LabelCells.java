@@ -74,16 +74,19 @@ public record LabelCells(String separator) {
   }
 
   private static float number(LabelledExample example, String source, String text) {
+    float number;
     try {
-      float number = Float.parseFloat(text);
-      if (Float.isFinite(number) && number != Batch.IGNORED) {
-        return number;
-      }
+      number = Float.parseFloat(text);
     } catch (NumberFormatException e) {
-      // said below
+      throw error(example, source, "expected a number, got '" + text + "'");
     }
-    throw error(
-        example, source, "expected a number other than " + Batch.IGNORED + ", got '" + text + "'");
+    if (!Float.isFinite(number) || number == Batch.IGNORED) {
+      throw error(
+          example,
+          source,
+          "expected a finite number, and not " + Batch.IGNORED + ", got '" + text + "'");
+    }
+    return number;
   }
 
   private static InvalidInputException error(LabelledExample example, String source, String what) {
