@@ -3,11 +3,14 @@ package dev.graft;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.apply.GenerationOptions;
 import dev.graft.data.Columns;
+import dev.graft.data.LabelledExample;
 import dev.graft.io.HubServer;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
+import dev.graft.model.Lora;
 import dev.graft.model.Task;
 import dev.graft.text.Tokenizer;
 import dev.graft.train.CancellationToken;
@@ -16,6 +19,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.Stream;
@@ -136,6 +140,32 @@ class HubNamesTest {
         .hasMessageContaining("check the spelling")
         .message()
         .hasLineCount(1);
+  }
+
+  /** Oracle: the model in memory. Tolerance: none. */
+  @Test
+  void adapter_namesTheModelOfTheHub_andItsCommit() throws IOException {
+    Path adapter = folder.resolve("adapter");
+    double want;
+    try (BertForSequenceClassification model =
+        BertForSequenceClassification.fromEncoder(
+            Path.of(BERT), List.of("no", "yes"), Fixtures.small())) {
+      model.fit(
+          Dataset.of(
+              List.of(new LabelledExample("a film", "no"), new LabelledExample("a book", "yes"))),
+          null,
+          Fixtures.options(2).lora(Lora.rank(2)).build());
+      model.saveAdapter(adapter);
+      want = model.predict("a film").probability();
+    }
+    ObjectNode json = Json.readObject(adapter.resolve("adapter_config.json"));
+    assertThat(json.get("base_model_name_or_path").asText()).isEqualTo(BERT);
+    assertThat(json.get("revision").asText()).matches("[0-9a-f]{40}");
+    server.close();
+    try (BertForSequenceClassification model =
+        BertForSequenceClassification.fromPretrained(adapter, Fixtures.small())) {
+      assertThat(model.predict("a film").probability()).isEqualTo(want);
+    }
   }
 
   /** A run keeps to the commit it began with, whatever becomes of the branch. */

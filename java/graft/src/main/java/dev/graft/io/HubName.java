@@ -1,6 +1,8 @@
 package dev.graft.io;
 
+import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
@@ -16,6 +18,8 @@ public record HubName(String repository, String revision) {
 
   private static final int LONGEST_SHOWN = 250;
   private static final Pattern COMMIT = Pattern.compile("[0-9a-f]{40}");
+  private static final Pattern SNAPSHOT =
+      Pattern.compile(".*/models--([^/]+)/snapshots/([0-9a-f]{40})");
   private static final Pattern PART = Pattern.compile("\\w([\\w.-]{0,94}\\w)?");
   private static final Pattern REVISION = Pattern.compile("[\\w.+=@/-]{1,200}");
 
@@ -33,6 +37,19 @@ public record HubName(String repository, String revision) {
     return at < 0
         ? new HubName(text, MAIN)
         : new HubName(text.substring(0, at), text.substring(at + 1));
+  }
+
+  /** The name and commit of a model in a cache, by its directory there; null for any other. */
+  public static HubName ofSnapshot(Path directory) {
+    Path path = directory.toAbsolutePath().normalize();
+    Matcher folders = SNAPSHOT.matcher(path.toString().replace('\\', '/'));
+    if (!folders.matches()) {
+      return null;
+    }
+    String repository = folders.group(1).replace("--", "/");
+    return problem(repository, folders.group(2)) == null
+        ? new HubName(repository, folders.group(2))
+        : null;
   }
 
   /** Why {@link #parse} would refuse this; null if it would not. */

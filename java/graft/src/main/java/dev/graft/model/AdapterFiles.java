@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.AtomicFiles;
+import dev.graft.io.HubName;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.io.ModelDirectory;
@@ -69,7 +70,7 @@ public final class AdapterFiles {
 
   /**
    * The directory of that model: beside the adapter if the name is a path from there, otherwise
-   * where {@link ModelDirectory#resolve(String)} finds it.
+   * where {@link ModelDirectory#resolve(String)} finds it, at the revision the file names.
    */
   public static ModelDirectory baseDirectory(Path directory) {
     String name = base(directory);
@@ -78,7 +79,9 @@ public final class AdapterFiles {
       if (Files.isDirectory(beside)) {
         return ModelDirectory.resolve(beside);
       }
-      return ModelDirectory.resolve(name);
+      String revision = Json.readObject(directory.resolve(CONFIG)).path("revision").asText("");
+      boolean atRevision = !revision.isEmpty() && !Files.isDirectory(Path.of(name));
+      return ModelDirectory.resolve(atRevision ? name + "@" + revision : name);
     } catch (InvalidInputException | InvalidPathException e) {
       throw InvalidInputException.of(
           directory.resolve(CONFIG),
@@ -142,7 +145,11 @@ public final class AdapterFiles {
     writer.write(directory.resolve(WEIGHTS));
     ObjectNode json = Json.object();
     json.put("peft_type", "LORA").put("task_type", taskType(network.task()));
-    json.put("base_model_name_or_path", base);
+    HubName hub = base == null ? null : HubName.ofSnapshot(Path.of(base));
+    json.put("base_model_name_or_path", hub == null ? base : hub.repository());
+    if (hub != null) {
+      json.put("revision", hub.revision());
+    }
     json.put("r", lora.rank());
     if (lora.alpha() == Math.rint(lora.alpha())) {
       json.put("lora_alpha", (int) lora.alpha());

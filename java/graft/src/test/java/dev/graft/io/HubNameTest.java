@@ -24,6 +24,25 @@ class HubNameTest {
     assertThat(HubName.parse("gpt2@607a30d").isCommit()).isFalse();
   }
 
+  @Test
+  void snapshotsOfACache() {
+    String commit = "607a30d783dfa663caf39e06633721c8d4cfcd7e";
+    assertThat(HubName.ofSnapshot(Path.of("/c/models--org--a-b/snapshots/" + commit)))
+        .isEqualTo(new HubName("org/a-b", commit));
+    assertThat(HubName.ofSnapshot(Path.of("c/models--gpt2/snapshots/" + commit)))
+        .isEqualTo(new HubName("gpt2", commit));
+    for (String other :
+        new String[] {
+          "/c/gpt2",
+          "/c/models--gpt2/snapshots/main",
+          "/c/models--a--b--c/snapshots/" + commit,
+          "/c/models--gpt2/snapshots/" + commit + "/x",
+          "/c/models--com1/snapshots/" + commit
+        }) {
+      assertThat(HubName.ofSnapshot(Path.of(other))).as(other).isNull();
+    }
+  }
+
   @ParameterizedTest
   @ValueSource(
       strings = {
