@@ -48,25 +48,39 @@ public record BertConfig(
   /** A BERT of the published defaults: GELU in its erf form, dropout 0.1, two segments. */
   public static BertConfig of(
       int vocabSize, int maxPositions, int channels, int layers, int heads, int intermediate) {
-    new Fields(Path.of("bert config"), Json.object()).heads(channels, heads);
+    return of(EncoderFamily.BERT, vocabSize, maxPositions, channels, layers, heads, intermediate);
+  }
+
+  /** The published defaults of a family for a shape. */
+  public static BertConfig of(
+      EncoderFamily family,
+      int vocabSize,
+      int maxPositions,
+      int channels,
+      int layers,
+      int heads,
+      int intermediate) {
+    new Fields(Path.of(family.modelType() + " config"), Json.object()).heads(channels, heads);
+    boolean roberta = family == EncoderFamily.ROBERTA;
+    boolean distilBert = family == EncoderFamily.DISTILBERT;
     return new BertConfig(
-        EncoderFamily.BERT,
+        family,
         vocabSize,
         maxPositions,
         channels,
         layers,
         heads,
         intermediate,
-        2,
+        distilBert ? 0 : roberta ? 1 : 2,
         "gelu",
-        1e-12,
+        roberta ? 1e-5 : 1e-12,
         0.1,
         0.1,
-        0.1,
-        0,
+        distilBert ? 0.2 : 0.1,
+        distilBert ? 0.1 : 0,
         0.02,
-        0,
-        true,
+        roberta ? 1 : 0,
+        !distilBert,
         true,
         List.of(),
         ProblemType.SINGLE_LABEL_CLASSIFICATION);
