@@ -143,9 +143,22 @@ public abstract class Network implements AutoCloseable {
   public static Network load(
       Device device, Path directory, Task task, DType dtype, List<String> labels, long seed) {
     ModelDirectory model = ModelDirectory.resolve(directory);
-    if (AdapterFiles.isAdapter(model.path())) {
-      return loadAdapted(device, model.path(), task, dtype, labels, seed);
-    }
+    return AdapterFiles.isAdapter(model.path())
+        ? loadAdapted(device, model.path(), task, dtype, labels, seed)
+        : loadWhole(device, model, task, dtype, labels, seed, false);
+  }
+
+  /**
+   * @param adapted whether an adapter will bring the heads the checkpoint lacks
+   */
+  private static Network loadWhole(
+      Device device,
+      ModelDirectory model,
+      Task task,
+      DType dtype,
+      List<String> labels,
+      long seed,
+      boolean adapted) {
     ModelConfig config =
         ModelConfig.fromJson(model.file(ModelDirectory.CONFIG), model.readConfig());
     if (labels != null) {
@@ -162,8 +175,9 @@ public abstract class Network implements AutoCloseable {
       Network network = build(device, config, task, dtype, null);
       try {
         network.parameters.initialise(seed);
-        StoredNetwork.check(network, weights, ParameterFiles.load(network.parameters, weights));
-        network.origin = directory.toAbsolutePath().toString();
+        StoredNetwork.check(
+            network, weights, ParameterFiles.load(network.parameters, weights), adapted);
+        network.origin = model.path().toAbsolutePath().toString();
         return network;
       } catch (RuntimeException e) {
         network.close();
@@ -186,7 +200,7 @@ public abstract class Network implements AutoCloseable {
             adapter, "an adapter of a classifier does not fit a " + config.modelType() + " model");
       }
     }
-    Network network = load(device, base.path(), task, dtype, classes, seed);
+    Network network = loadWhole(device, base, task, dtype, classes, seed, true);
     try {
       network.loadAdapter(adapter);
       return network;

@@ -88,16 +88,17 @@ final class StoredNetwork {
   /**
    * Says what a checkpoint lacks and what was not asked for.
    *
+   * @param adapted whether an adapter will bring the heads that are missing
    * @throws InvalidInputException if it lacks a part of the body
    */
-  static void check(Network network, WeightSource weights, Loaded loaded) {
+  static void check(Network network, WeightSource weights, Loaded loaded, boolean adapted) {
     List<String> body = loaded.missing().stream().filter(name -> !network.isHead(name)).toList();
     if (!body.isEmpty()) {
       throw InvalidInputException.of(
           weights.file(),
           "these tensors of a " + network.config().modelType() + " are missing: " + body);
     }
-    if (!loaded.missing().isEmpty()) {
+    if (!loaded.missing().isEmpty() && !adapted) {
       LOG.info(
           "{} has no {}: untrained until you fit the model",
           weights.file(),
