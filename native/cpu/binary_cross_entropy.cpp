@@ -41,7 +41,7 @@ void run(cpu_context& context, const graft_binary_cross_entropy_args& args) {
 
 int binary_cross_entropy_workspace(const cpu_context&, const graft_binary_cross_entropy_args& args,
                                    int64_t* bytes) {
-  return loss_workspace("binary_cross_entropy_workspace", args.rows, bytes);
+  return loss_workspace("binary_cross_entropy_workspace", "rows", args.rows, bytes);
 }
 
 int binary_cross_entropy(cpu_context& context, const graft_binary_cross_entropy_args& args) {

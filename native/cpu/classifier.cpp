@@ -22,6 +22,7 @@
 #include "../common/check.h"
 #include "functions.h"
 #include "lanes.h"
+#include "loss.h"
 #include "parallel.h"
 
 namespace graft::GRAFT_ISA {
@@ -154,18 +155,13 @@ void run(cpu_context& context, const graft_classifier_args& args) {
     weight += weight_of(args.targets[r]);
     ++count;
   }
-  context.results.loss_sum[args.slot] += total;
-  context.results.loss_weight[args.slot] += weight;
-  context.results.loss_count[args.slot] += count;
+  add_loss(context, args.slot, total, weight, count);
 }
 
 }  // namespace
 
 int classifier_workspace(const cpu_context&, const graft_classifier_args& args, int64_t* bytes) {
-  const char* op = "classifier_workspace";
-  GRAFT_TRY(check_range(op, "rows", args.rows, 0, INT64_MAX / 8));
-  *bytes = args.rows * int64_t{sizeof(double)};
-  return GRAFT_OK;
+  return loss_workspace("classifier_workspace", "rows", args.rows, bytes);
 }
 
 int classifier(cpu_context& context, const graft_classifier_args& args) {

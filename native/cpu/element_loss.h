@@ -4,6 +4,7 @@
 #pragma once
 
 #include "../common/check.h"
+#include "loss.h"
 #include "parallel.h"
 #include "simd.h"
 
@@ -45,15 +46,7 @@ static inline void run_element_losses(cpu_context& context, const Args& args, T*
   for (int64_t r = 0; r < args.rows; ++r) total += losses[r];
   int64_t count = 0;
   for (int64_t i = 0; i < args.rows * K; ++i) count += args.targets[i] != args.ignore_value;
-  context.results.loss_sum[args.slot] += total;
-  context.results.loss_weight[args.slot] += static_cast<double>(count);
-  context.results.loss_count[args.slot] += count;
-}
-
-static inline int loss_workspace(const char* op, int64_t losses, int64_t* bytes) {
-  GRAFT_TRY(check_range(op, "rows", losses, 0, INT64_MAX / 8));
-  *bytes = losses * int64_t{sizeof(double)};
-  return GRAFT_OK;
+  add_loss(context, args.slot, total, static_cast<double>(count), count);
 }
 
 // Every target passes `right` or is ignored, before anything is written.

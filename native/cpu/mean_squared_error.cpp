@@ -26,7 +26,7 @@ void run(cpu_context& context, const graft_mean_squared_error_args& args) {
 
 int mean_squared_error_workspace(const cpu_context&, const graft_mean_squared_error_args& args,
                                  int64_t* bytes) {
-  return loss_workspace("mean_squared_error_workspace", args.rows, bytes);
+  return loss_workspace("mean_squared_error_workspace", "rows", args.rows, bytes);
 }
 
 int mean_squared_error(cpu_context& context, const graft_mean_squared_error_args& args) {

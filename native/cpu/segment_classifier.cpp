@@ -13,6 +13,7 @@
 #include <math.h>
 
 #include "../common/check.h"
+#include "loss.h"
 #include "parallel.h"
 #include "simd.h"
 
@@ -74,9 +75,7 @@ void run(cpu_context& context, const graft_segment_classifier_args& args) {
     total += losses[s];
     ++count;
   }
-  context.results.loss_sum[args.slot] += total;
-  context.results.loss_weight[args.slot] += static_cast<double>(count);
-  context.results.loss_count[args.slot] += count;
+  add_loss(context, args.slot, total, static_cast<double>(count), count);
 }
 
 int check_segments(const graft_segment_classifier_args& args) {
@@ -105,10 +104,7 @@ int check_segments(const graft_segment_classifier_args& args) {
 
 int segment_classifier_workspace(const cpu_context&, const graft_segment_classifier_args& args,
                                  int64_t* bytes) {
-  const char* op = "segment_classifier_workspace";
-  GRAFT_TRY(check_range(op, "segments", args.segments, 0, INT64_MAX / 8));
-  *bytes = args.segments * int64_t{sizeof(double)};
-  return GRAFT_OK;
+  return loss_workspace("segment_classifier_workspace", "segments", args.segments, bytes);
 }
 
 int segment_classifier(cpu_context& context, const graft_segment_classifier_args& args) {
