@@ -7,9 +7,7 @@ import dev.graft.apply.EmbeddingOptions;
 import dev.graft.apply.EmbeddingOptions.Pooling;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
-import dev.graft.text.LineReader;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -89,7 +87,13 @@ final class EmbedCommand extends GraftCommand {
       if (input == null) {
         answer(loaded, texts, options);
       } else {
-        lines(loaded, options);
+        Inputs.batches(
+            input,
+            BATCH,
+            lines -> {
+              answer(loaded, lines, options);
+              out().flush();
+            });
       }
     }
     out().flush();
@@ -103,25 +107,7 @@ final class EmbedCommand extends GraftCommand {
         maxLength == null ? published.maxLength() : maxLength);
   }
 
-  private void lines(BertModel loaded, EmbeddingOptions options) {
-    try (LineReader lines = Inputs.lines(input)) {
-      List<String> waiting = new ArrayList<>();
-      for (String line = lines.next(); line != null; line = lines.next()) {
-        waiting.add(line);
-        if (waiting.size() == BATCH || !lines.ready()) {
-          answer(loaded, waiting, options);
-          out().flush();
-          waiting.clear();
-        }
-      }
-      answer(loaded, waiting, options);
-    }
-  }
-
   private void answer(BertModel loaded, List<String> batch, EmbeddingOptions options) {
-    if (batch.isEmpty()) {
-      return;
-    }
     List<float[]> vectors = loaded.embed(batch, options);
     for (int i = 0; i < vectors.size(); i++) {
       out().append(json ? line(batch.get(i), vectors.get(i)) : plain(vectors.get(i))).append('\n');

@@ -20,7 +20,6 @@ import dev.graft.train.Pretraining;
 import dev.graft.train.PretrainingSettings;
 import dev.graft.train.RunSettings;
 import dev.graft.train.TrainingOptions;
-import dev.graft.train.TrainingResult;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
@@ -267,10 +266,7 @@ final class FinetuneCommand extends RunCommand {
             options,
             compute.threads);
     return run(
-        (listener, token) ->
-            plan.withTraining(options.toBuilder().listener(listener).cancellation(token).build())
-                .run()
-                .training());
+        (listener, token) -> plan.withTraining(heard(options, listener, token)).run().training());
   }
 
   private int fewLabels(TrainingOptions options) {
@@ -320,8 +316,7 @@ final class FinetuneCommand extends RunCommand {
             compute.threads);
     return run(
         (listener, token) -> {
-          TrainingOptions heard =
-              options.toBuilder().listener(listener).cancellation(token).build();
+          TrainingOptions heard = heard(options, listener, token);
           FineTuning fit = plan.withTraining(heard);
           if (tuning.adaptOn != null) {
             DomainAdaptation adaptation = adaptation(heard);
@@ -373,10 +368,7 @@ final class FinetuneCommand extends RunCommand {
             options,
             compute.threads);
     return run(
-        (listener, token) ->
-            plan.withTraining(options.toBuilder().listener(listener).cancellation(token).build())
-                .run()
-                .training());
+        (listener, token) -> plan.withTraining(heard(options, listener, token)).run().training());
   }
 
   private int language(TrainingOptions options) {
@@ -393,12 +385,7 @@ final class FinetuneCommand extends RunCommand {
                 text.options(valid != null ? 0 : validShare == null ? 0.05 : validShare))
             .withThreads(compute.threads);
     return run(
-        (listener, token) -> {
-          TrainingResult result =
-              Pretraining.run(
-                  settings.withTraining(
-                      options.toBuilder().listener(listener).cancellation(token).build()));
-          return result;
-        });
+        (listener, token) ->
+            Pretraining.run(settings.withTraining(heard(options, listener, token))));
   }
 }

@@ -7,9 +7,7 @@ import dev.graft.data.PromptExample;
 import dev.graft.data.PromptTemplate;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
-import dev.graft.text.LineReader;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.function.Consumer;
@@ -193,17 +191,7 @@ final class GenerateCommand extends GraftCommand {
         }
         return ExitCode.DONE;
       }
-      try (LineReader lines = Inputs.lines(input)) {
-        List<String> waiting = new ArrayList<>();
-        for (String line = lines.next(); line != null; line = lines.next()) {
-          waiting.add(line);
-          if (waiting.size() == batchSize || !lines.ready()) {
-            batch(loaded, waiting, first);
-            waiting.clear();
-          }
-        }
-        batch(loaded, waiting, first);
-      }
+      Inputs.batches(input, batchSize, lines -> batch(loaded, lines, first));
     }
     return ExitCode.DONE;
   }
@@ -229,7 +217,7 @@ final class GenerateCommand extends GraftCommand {
       batch.forEach(prompt -> write(loaded, prompt, first));
       return;
     }
-    for (int i = 0; i < samples && !batch.isEmpty(); i++) {
+    for (int i = 0; i < samples; i++) {
       List<String> texts =
           !answers(loaded)
               ? loaded.generate(batch, options(first + i))

@@ -19,9 +19,12 @@ final class Models {
   private Models() {}
 
   static boolean isGpt2(Path directory) {
+    return config(directory) instanceof Gpt2Config;
+  }
+
+  private static ModelConfig config(Path directory) {
     ModelDirectory model = described(directory);
-    return ModelConfig.fromJson(model.file(ModelDirectory.CONFIG), model.readConfig())
-        instanceof Gpt2Config;
+    return ModelConfig.fromJson(model.file(ModelDirectory.CONFIG), model.readConfig());
   }
 
   /** Where config.json is: an adapter may leave it to its base. */
@@ -36,10 +39,7 @@ final class Models {
 
   /** What the outputs of a sequence classifier mean. */
   static ProblemType problemType(Path directory) {
-    ModelDirectory model = described(directory);
-    ModelConfig config =
-        ModelConfig.fromJson(model.file(ModelDirectory.CONFIG), model.readConfig());
-    return config instanceof BertConfig bert
+    return config(directory) instanceof BertConfig bert
         ? bert.problemType()
         : ProblemType.SINGLE_LABEL_CLASSIFICATION;
   }

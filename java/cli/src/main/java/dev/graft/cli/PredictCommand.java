@@ -17,7 +17,6 @@ import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.model.ProblemType;
 import dev.graft.model.Task;
-import dev.graft.text.LineReader;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -145,12 +144,22 @@ final class PredictCommand extends GraftCommand {
 
   private void read(LabelledSource source, Consumer<List<LabelledExample>> sink) {
     if (source == null) {
-      sink.accept(texts.stream().map(text -> new LabelledExample(text, null)).toList());
+      sink.accept(unlabelled(texts));
     } else if (isTable()) {
       table(source, sink);
     } else {
-      lines(sink);
+      Inputs.batches(
+          input,
+          BATCH,
+          lines -> {
+            sink.accept(unlabelled(lines));
+            out().flush();
+          });
     }
+  }
+
+  private static List<LabelledExample> unlabelled(List<String> texts) {
+    return texts.stream().map(text -> new LabelledExample(text, null)).toList();
   }
 
   private int entities(ModelOptions options, LabelledSource source) {
@@ -203,21 +212,6 @@ final class PredictCommand extends GraftCommand {
               }
             });
     sink.accept(waiting);
-  }
-
-  private void lines(Consumer<List<LabelledExample>> sink) {
-    try (LineReader lines = Inputs.lines(input)) {
-      List<LabelledExample> waiting = new ArrayList<>();
-      for (String line = lines.next(); line != null; line = lines.next()) {
-        waiting.add(new LabelledExample(line, null));
-        if (waiting.size() == BATCH || !lines.ready()) {
-          sink.accept(waiting);
-          out().flush();
-          waiting.clear();
-        }
-      }
-      sink.accept(waiting);
-    }
   }
 
   private void answer(BertForSequenceClassification classifier, List<LabelledExample> examples) {

@@ -187,12 +187,7 @@ final class PretrainCommand extends RunCommand {
     PretrainingSettings settings = settings();
     return run(
         (listener, token) ->
-            Pretraining.run(
-                settings.withTraining(
-                    settings.training().toBuilder()
-                        .listener(listener)
-                        .cancellation(token)
-                        .build())));
+            Pretraining.run(settings.withTraining(heard(settings.training(), listener, token))));
   }
 
   private PretrainingSettings settings() {

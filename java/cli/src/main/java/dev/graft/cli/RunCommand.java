@@ -7,6 +7,7 @@ import dev.graft.train.CancellationToken;
 import dev.graft.train.EvalEvent;
 import dev.graft.train.StepEvent;
 import dev.graft.train.TrainingListener;
+import dev.graft.train.TrainingOptions;
 import dev.graft.train.TrainingResult;
 import java.nio.file.Path;
 import java.util.Set;
@@ -33,6 +34,12 @@ abstract class RunCommand extends GraftCommand {
   /** The training itself. */
   interface Work {
     TrainingResult run(TrainingListener listener, CancellationToken cancellation);
+  }
+
+  /** Options with the callbacks {@link #run} gives. */
+  static TrainingOptions heard(
+      TrainingOptions options, TrainingListener listener, CancellationToken token) {
+    return options.toBuilder().listener(listener).cancellation(token).build();
   }
 
   /** Whether nothing but the run to go on with was given. */

@@ -8,9 +8,7 @@ import dev.graft.data.PromptData;
 import dev.graft.data.PromptExample;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
-import dev.graft.text.LineReader;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import picocli.CommandLine.Command;
@@ -90,11 +88,11 @@ final class SummarizeCommand extends GraftCommand {
     if (beams < 1) {
       throw new InvalidInputException("--beams: expected at least 1, got " + beams);
     }
-    GenerationOptions options = GenerationOptions.greedy(maxTokens);
-    if (beams > 1) {
-      options =
-          options.withBeams(new BeamOptions(beams, lengthPenalty, BeamOptions.Ending.UNLIKELY));
-    }
+    GenerationOptions greedy = GenerationOptions.greedy(maxTokens);
+    GenerationOptions options =
+        beams == 1
+            ? greedy
+            : greedy.withBeams(new BeamOptions(beams, lengthPenalty, BeamOptions.Ending.UNLIKELY));
     Models.require(model, "summarize", "GPT-2", Models.isGpt2(model));
     try (GPT2LMHeadModel loaded = GPT2LMHeadModel.fromPretrained(model, Models.options(compute))) {
       if (input == null) {
@@ -107,30 +105,13 @@ final class SummarizeCommand extends GraftCommand {
           answer(loaded, documents.subList(from, to), options);
         }
       } else {
-        lines(loaded, options);
+        Inputs.batches(input, BATCH, lines -> answer(loaded, lines, options));
       }
     }
     return ExitCode.DONE;
   }
 
-  private void lines(GPT2LMHeadModel loaded, GenerationOptions options) {
-    try (LineReader lines = Inputs.lines(input)) {
-      List<String> waiting = new ArrayList<>();
-      for (String line = lines.next(); line != null; line = lines.next()) {
-        waiting.add(line);
-        if (waiting.size() == BATCH || !lines.ready()) {
-          answer(loaded, waiting, options);
-          waiting.clear();
-        }
-      }
-      answer(loaded, waiting, options);
-    }
-  }
-
   private void answer(GPT2LMHeadModel loaded, List<String> batch, GenerationOptions options) {
-    if (batch.isEmpty()) {
-      return;
-    }
     List<String> summaries = loaded.summarize(batch, options);
     for (int i = 0; i < summaries.size(); i++) {
       ObjectNode line =
