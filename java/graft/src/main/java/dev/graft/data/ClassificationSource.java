@@ -8,13 +8,9 @@ import java.util.List;
 public final class ClassificationSource implements BatchSource {
   private final List<Encoding> encodings;
   private final int[] labels;
-  private final int batchSize;
-  private final boolean shuffle;
-  private final long seed;
+  private final EpochOrder order;
   private final int longest;
   private final int maxBatchTokens;
-  private long epoch = -1;
-  private Permutation permutation;
 
   /**
    * @param labels the class of each text, {@link Batch#IGNORED} if it has none
@@ -35,49 +31,33 @@ public final class ClassificationSource implements BatchSource {
     }
     this.encodings = List.copyOf(encodings);
     this.labels = labels.clone();
-    this.batchSize = Math.min(batchSize, encodings.size());
-    this.shuffle = shuffle;
-    this.seed = seed;
-    int[] lengths = encodings.stream().mapToInt(Encoding::length).sorted().toArray();
-    longest = Math.max(1, lengths[lengths.length - 1]);
-    // No batch is larger than the longest texts together.
-    maxBatchTokens =
-        Math.max(
-            1,
-            Arrays.stream(lengths, lengths.length - this.batchSize, lengths.length)
-                .reduce(0, Math::addExact));
+    this.order = new EpochOrder(encodings.size(), batchSize, shuffle, seed);
+    int[] lengths = encodings.stream().mapToInt(Encoding::length).toArray();
+    longest = Math.max(1, Arrays.stream(lengths).max().getAsInt());
+    maxBatchTokens = Math.max(1, order.largestBatch(lengths));
   }
 
   @Override
   public long batchesPerEpoch() {
-    return shuffle ? encodings.size() / batchSize : (encodings.size() + batchSize - 1) / batchSize;
+    return order.batchesPerEpoch();
   }
 
   @Override
   public Batch newBatch() {
-    return new Batch(maxBatchTokens, batchSize, longest);
+    return new Batch(maxBatchTokens, order.batchSize(), longest);
   }
 
   @Override
   public void fill(long index, Batch batch) {
     batch.begin();
-    long inEpoch = index % batchesPerEpoch();
-    for (int b = 0; b < batchSize; b++) {
-      long at = inEpoch * batchSize + b;
-      if (at >= encodings.size()) {
+    for (int place = 0; place < order.batchSize(); place++) {
+      int example = order.example(index, place);
+      if (example < 0) {
         break;
       }
-      add(batch, (int) (shuffle ? shuffled(index / batchesPerEpoch(), at) : at));
+      add(batch, example);
     }
     batch.finish();
-  }
-
-  private long shuffled(long now, long at) {
-    if (now != epoch) {
-      epoch = now;
-      permutation = new Permutation(encodings.size(), seed, epoch);
-    }
-    return permutation.apply(at);
   }
 
   private void add(Batch batch, int example) {
@@ -95,13 +75,6 @@ public final class ClassificationSource implements BatchSource {
       hash = 31 * hash + Arrays.hashCode(encoding.ids());
       hash = 31 * hash + Arrays.hashCode(encoding.typeIds());
     }
-    return String.join(
-        " ",
-        "classification",
-        Integer.toHexString(hash),
-        "examples=" + labels.length,
-        "batch=" + batchSize,
-        "shuffle=" + shuffle,
-        "seed=" + seed);
+    return order.fingerprint("classification", hash);
   }
 }

@@ -1,6 +1,5 @@
 package dev.graft.data;
 
-import java.util.Comparator;
 import java.util.List;
 import java.util.function.ToIntFunction;
 
@@ -8,12 +7,8 @@ import java.util.function.ToIntFunction;
 public final class ExampleSource implements BatchSource {
   private final String task;
   private final List<Example> examples;
-  private final int batchSize;
   private final int targetColumns;
-  private final boolean shuffle;
-  private final long seed;
-  private long epoch = -1;
-  private Permutation permutation;
+  private final EpochOrder order;
 
   /**
    * Batches of examples.
@@ -37,10 +32,8 @@ public final class ExampleSource implements BatchSource {
     }
     this.task = task;
     this.examples = List.copyOf(examples);
-    this.batchSize = Math.min(batchSize, examples.size());
     this.targetColumns = targetColumns;
-    this.shuffle = shuffle;
-    this.seed = seed;
+    this.order = new EpochOrder(examples.size(), batchSize, shuffle, seed);
   }
 
   /** How many examples. */
@@ -50,21 +43,16 @@ public final class ExampleSource implements BatchSource {
 
   /** The first example of an unshuffled batch. */
   public int firstOf(long batch) {
-    return Math.toIntExact(batch * batchSize);
+    return Math.toIntExact(batch * order.batchSize());
   }
 
   @Override
   public long batchesPerEpoch() {
-    return shuffle ? examples.size() / batchSize : (examples.size() + batchSize - 1) / batchSize;
+    return order.batchesPerEpoch();
   }
 
-  /** No batch is larger than the largest examples together. */
   private int largest(ToIntFunction<Example> size) {
-    return examples.stream()
-        .map(size::applyAsInt)
-        .sorted(Comparator.reverseOrder())
-        .limit(batchSize)
-        .reduce(0, Math::addExact);
+    return order.largestBatch(examples.stream().mapToInt(size).toArray());
   }
 
   @Override
@@ -80,24 +68,14 @@ public final class ExampleSource implements BatchSource {
   @Override
   public void fill(long index, Batch batch) {
     batch.begin();
-    long inEpoch = index % batchesPerEpoch();
-    for (int b = 0; b < batchSize; b++) {
-      long at = inEpoch * batchSize + b;
-      if (at >= examples.size()) {
+    for (int place = 0; place < order.batchSize(); place++) {
+      int example = order.example(index, place);
+      if (example < 0) {
         break;
       }
-      long from = shuffle ? shuffled(index / batchesPerEpoch(), at) : at;
-      examples.get((int) from).addTo(batch);
+      examples.get(example).addTo(batch);
     }
     batch.finish();
-  }
-
-  private long shuffled(long now, long at) {
-    if (now != epoch) {
-      epoch = now;
-      permutation = new Permutation(examples.size(), seed, epoch);
-    }
-    return permutation.apply(at);
   }
 
   @Override
@@ -106,13 +84,6 @@ public final class ExampleSource implements BatchSource {
     for (Example example : examples) {
       hash = 31 * hash + example.contentHash();
     }
-    return String.join(
-        " ",
-        task,
-        Integer.toHexString(hash),
-        "examples=" + examples.size(),
-        "batch=" + batchSize,
-        "shuffle=" + shuffle,
-        "seed=" + seed);
+    return order.fingerprint(task, hash);
   }
 }

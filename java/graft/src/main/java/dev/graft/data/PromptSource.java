@@ -20,26 +20,18 @@ public final class PromptSource implements BatchSource {
   record Sequence(int[] ids, int prompt) {}
 
   private final List<Sequence> sequences;
-  private final int batchSize;
-  private final boolean shuffle;
-  private final long seed;
+  private final EpochOrder order;
   private final int truncated;
   private final int longest;
   private final int maxBatchTokens;
-  private long epoch = -1;
-  private Permutation permutation;
 
   PromptSource(List<Sequence> sequences, int batchSize, boolean shuffle, long seed, int truncated) {
     this.sequences = sequences;
-    this.batchSize = Math.min(batchSize, sequences.size());
-    this.shuffle = shuffle;
-    this.seed = seed;
+    this.order = new EpochOrder(sequences.size(), batchSize, shuffle, seed);
     this.truncated = truncated;
-    int[] lengths = sequences.stream().mapToInt(s -> s.ids().length - 1).sorted().toArray();
-    longest = lengths[lengths.length - 1];
-    maxBatchTokens =
-        Arrays.stream(lengths, lengths.length - this.batchSize, lengths.length)
-            .reduce(0, Math::addExact);
+    int[] lengths = sequences.stream().mapToInt(s -> s.ids().length - 1).toArray();
+    longest = Arrays.stream(lengths).max().getAsInt();
+    maxBatchTokens = order.largestBatch(lengths);
   }
 
   /**
@@ -100,34 +92,25 @@ public final class PromptSource implements BatchSource {
 
   @Override
   public long batchesPerEpoch() {
-    return shuffle ? sequences.size() / batchSize : (sequences.size() + batchSize - 1) / batchSize;
+    return order.batchesPerEpoch();
   }
 
   @Override
   public Batch newBatch() {
-    return new Batch(maxBatchTokens, batchSize, longest);
+    return new Batch(maxBatchTokens, order.batchSize(), longest);
   }
 
   @Override
   public void fill(long index, Batch batch) {
     batch.begin();
-    long inEpoch = index % batchesPerEpoch();
-    for (int b = 0; b < batchSize; b++) {
-      long at = inEpoch * batchSize + b;
-      if (at >= sequences.size()) {
+    for (int place = 0; place < order.batchSize(); place++) {
+      int example = order.example(index, place);
+      if (example < 0) {
         break;
       }
-      add(batch, sequences.get((int) (shuffle ? shuffled(index / batchesPerEpoch(), at) : at)));
+      add(batch, sequences.get(example));
     }
     batch.finish();
-  }
-
-  private long shuffled(long now, long at) {
-    if (now != epoch) {
-      epoch = now;
-      permutation = new Permutation(sequences.size(), seed, epoch);
-    }
-    return permutation.apply(at);
   }
 
   private static void add(Batch batch, Sequence sequence) {
@@ -144,13 +127,6 @@ public final class PromptSource implements BatchSource {
     for (Sequence sequence : sequences) {
       hash = 31 * (31 * hash + Arrays.hashCode(sequence.ids())) + sequence.prompt();
     }
-    return String.join(
-        " ",
-        "prompts",
-        Integer.toHexString(hash),
-        "examples=" + sequences.size(),
-        "batch=" + batchSize,
-        "shuffle=" + shuffle,
-        "seed=" + seed);
+    return order.fingerprint("prompts", hash);
   }
 }
