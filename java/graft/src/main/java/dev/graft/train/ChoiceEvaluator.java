@@ -36,7 +36,7 @@ public final class ChoiceEvaluator extends HeadEvaluator {
       for (int c = 0; c < scores.length; c++) {
         scores[c] = logits[from + c][0];
       }
-      right += highest(scores) == questions.get(first + q).label() ? 1 : 0;
+      right += JudgedBatches.highest(scores) == questions.get(first + q).label() ? 1 : 0;
     }
   }
 

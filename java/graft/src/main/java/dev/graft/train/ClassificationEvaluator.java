@@ -1,10 +1,8 @@
 package dev.graft.train;
 
-import dev.graft.data.Batch;
 import dev.graft.data.ClassificationSource;
 import dev.graft.metrics.ClassificationMetrics;
 import dev.graft.model.EvalStep;
-import dev.graft.model.Limits;
 import dev.graft.model.Network;
 import dev.graft.text.Encoding;
 import java.util.LinkedHashMap;
@@ -16,37 +14,28 @@ import java.util.Map;
  * accuracy}, {@code f1_macro}, {@code f1_micro}, {@code mcc}, {@code examples}. Judged by accuracy.
  */
 public final class ClassificationEvaluator implements Evaluator {
-  private final ClassificationSource source;
+  private final JudgedBatches batches;
   private final int[] labels;
-  private final Batch batch;
-  private Network network;
-  private EvalStep step;
 
   /**
    * @param labels the class of each text
    * @param batchSize texts computed together
    */
   public ClassificationEvaluator(List<Encoding> encodings, int[] labels, int batchSize) {
-    this.source = new ClassificationSource(encodings, labels, batchSize, false, 0);
+    this.batches =
+        new JudgedBatches(new ClassificationSource(encodings, labels, batchSize, false, 0));
     this.labels = labels.clone();
-    this.batch = source.newBatch();
   }
 
   @Override
   public Map<String, Double> evaluate(Network evaluated) {
-    evaluated.device().activate();
-    if (network != evaluated) {
-      close();
-      network = evaluated;
-      step = new EvalStep(evaluated, Limits.of(batch));
-    }
+    EvalStep step = batches.on(evaluated);
     ClassificationMetrics counts = new ClassificationMetrics(evaluated.config().labels().size());
     double loss = 0;
     int at = 0;
-    for (long b = 0; b < source.batchesPerEpoch(); b++) {
-      source.fill(b, batch);
-      for (float[] logits : step.classify(batch)) {
-        counts.add(labels[at], highest(logits));
+    for (long b = 0; b < batches.count(); b++) {
+      for (float[] logits : step.classify(batches.get(b))) {
+        counts.add(labels[at], JudgedBatches.highest(logits));
         loss += minusLogProbability(logits, labels[at]);
         at++;
       }
@@ -58,18 +47,8 @@ public final class ClassificationEvaluator implements Evaluator {
     return metrics;
   }
 
-  private static int highest(float[] logits) {
-    int best = 0;
-    for (int i = 1; i < logits.length; i++) {
-      if (logits[i] > logits[best]) {
-        best = i;
-      }
-    }
-    return best;
-  }
-
   private static double minusLogProbability(float[] logits, int label) {
-    double highest = logits[highest(logits)];
+    double highest = logits[JudgedBatches.highest(logits)];
     double sum = 0;
     for (float logit : logits) {
       sum += Math.exp(logit - highest);
@@ -89,10 +68,6 @@ public final class ClassificationEvaluator implements Evaluator {
 
   @Override
   public void close() {
-    if (step != null) {
-      step.close();
-      step = null;
-      network = null;
-    }
+    batches.close();
   }
 }

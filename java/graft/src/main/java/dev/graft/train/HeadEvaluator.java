@@ -3,7 +3,6 @@ package dev.graft.train;
 import dev.graft.data.Batch;
 import dev.graft.data.ExampleSource;
 import dev.graft.model.EvalStep;
-import dev.graft.model.Limits;
 import dev.graft.model.Network;
 import dev.graft.runtime.Device;
 import java.util.LinkedHashMap;
@@ -12,13 +11,11 @@ import java.util.Map;
 /** Runs over a set once, dropout off: {@code loss}, then what a task makes of the logits. */
 abstract class HeadEvaluator implements Evaluator {
   private final ExampleSource source;
-  private final Batch batch;
-  private Network network;
-  private EvalStep step;
+  private final JudgedBatches batches;
 
   HeadEvaluator(ExampleSource source) {
     this.source = source;
-    this.batch = source.newBatch();
+    this.batches = new JudgedBatches(source);
   }
 
   /** Starts a new pass. */
@@ -41,16 +38,11 @@ abstract class HeadEvaluator implements Evaluator {
   @Override
   public final Map<String, Double> evaluate(Network evaluated) {
     Device device = evaluated.device();
-    device.activate();
-    if (network != evaluated) {
-      close();
-      network = evaluated;
-      step = new EvalStep(evaluated, Limits.of(batch));
-    }
+    EvalStep step = batches.on(evaluated);
     begin(evaluated);
     device.lossReset();
-    for (long b = 0; b < source.batchesPerEpoch(); b++) {
-      source.fill(b, batch);
+    for (long b = 0; b < batches.count(); b++) {
+      Batch batch = batches.get(b);
       add(batch, source.firstOf(b), step.judge(batch));
     }
     device.stepRead();
@@ -68,14 +60,6 @@ abstract class HeadEvaluator implements Evaluator {
     return metrics;
   }
 
-  static int highest(float[] logits) {
-    int best = 0;
-    for (int i = 1; i < logits.length; i++) {
-      best = logits[i] > logits[best] ? i : best;
-    }
-    return best;
-  }
-
   @Override
   public boolean higherIsBetter() {
     return true;
@@ -83,10 +67,6 @@ abstract class HeadEvaluator implements Evaluator {
 
   @Override
   public void close() {
-    if (step != null) {
-      step.close();
-      step = null;
-      network = null;
-    }
+    batches.close();
   }
 }

@@ -1,10 +1,8 @@
 package dev.graft.train;
 
-import dev.graft.data.Batch;
 import dev.graft.data.BatchSource;
 import dev.graft.metrics.Perplexity;
 import dev.graft.model.EvalStep;
-import dev.graft.model.Limits;
 import dev.graft.model.Network;
 import dev.graft.model.Task;
 import dev.graft.runtime.Device;
@@ -21,29 +19,19 @@ public final class LossEvaluator implements Evaluator {
   private static final int WORDS = 0;
   private static final int SENTENCES = 1;
 
-  private final BatchSource source;
-  private final Batch batch;
-  private Network network;
-  private EvalStep step;
+  private final JudgedBatches batches;
 
   public LossEvaluator(BatchSource source) {
-    this.source = source;
-    this.batch = source.newBatch();
+    this.batches = new JudgedBatches(source);
   }
 
   @Override
   public Map<String, Double> evaluate(Network evaluated) {
     Device device = evaluated.device();
-    device.activate();
-    if (network != evaluated) {
-      close();
-      network = evaluated;
-      step = new EvalStep(evaluated, Limits.of(batch));
-    }
+    EvalStep step = batches.on(evaluated);
     device.lossReset();
-    for (long i = 0; i < source.batchesPerEpoch(); i++) {
-      source.fill(i, batch);
-      step.loss(batch);
+    for (long i = 0; i < batches.count(); i++) {
+      step.loss(batches.get(i));
     }
     device.stepRead();
     double words = device.lossSum(WORDS) / device.lossCount(WORDS);
@@ -74,10 +62,6 @@ public final class LossEvaluator implements Evaluator {
 
   @Override
   public void close() {
-    if (step != null) {
-      step.close();
-      step = null;
-      network = null;
-    }
+    batches.close();
   }
 }

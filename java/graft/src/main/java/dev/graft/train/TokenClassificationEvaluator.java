@@ -63,7 +63,7 @@ public final class TokenClassificationEvaluator extends HeadEvaluator {
       TaggedWindow window = windows.get(first + w);
       for (int t = 0; t < window.tokens(); t++) {
         if (window.words()[t] >= 0) {
-          int best = highest(logits[judged.cuSeqlens[w] + t]);
+          int best = JudgedBatches.highest(logits[judged.cuSeqlens[w] + t]);
           answers.get(window.sentence()).set(window.words()[t], names.get(best));
         }
       }
