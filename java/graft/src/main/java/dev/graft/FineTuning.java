@@ -1,21 +1,17 @@
 package dev.graft;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.data.Columns;
 import dev.graft.data.LabelledSource;
-import dev.graft.io.AtomicFiles;
 import dev.graft.io.Hub;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.io.ModelDirectory;
 import dev.graft.train.CancellationToken;
 import dev.graft.train.OptionsJson;
-import dev.graft.train.RunDirectory;
 import dev.graft.train.RunSettings;
 import dev.graft.train.TrainingListener;
 import dev.graft.train.TrainingOptions;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
@@ -112,12 +108,8 @@ public record FineTuning(
     // Read before the run directory is touched: bad input leaves nothing behind.
     Dataset.Split data = data();
     try (BertForSequenceClassification classifier = load()) {
-      return RunDirectory.begin(
-          directory,
-          () -> {
-            AtomicFiles.write(RunSettings.file(directory), Json.pretty(toJson()));
-            return classifier.fit(data.train(), data.validation(), training);
-          });
+      return RunSettings.begin(
+          directory, toJson(), () -> classifier.fit(data.train(), data.validation(), training));
     }
   }
 
@@ -128,14 +120,7 @@ public record FineTuning(
    */
   public static FitResult resume(
       Path directory, TrainingListener listener, CancellationToken cancellation) {
-    RunSettings.task(directory);
-    TrainingOptions others =
-        TrainingOptions.finetuning()
-            .runDirectory(directory)
-            .resume(Files.isRegularFile(directory.resolve("run.json")))
-            .listener(listener)
-            .cancellation(cancellation)
-            .build();
+    TrainingOptions others = RunSettings.resumed(directory, listener, cancellation);
     FineTuning settings = read(RunSettings.file(directory), others);
     Dataset.Split data = settings.data();
     try (BertForSequenceClassification classifier = settings.load()) {
@@ -155,12 +140,7 @@ public record FineTuning(
   }
 
   private BertForSequenceClassification load() {
-    ModelOptions options =
-        ModelOptions.defaults()
-            .withThreads(threads)
-            .withDType(training.dtype())
-            .withSeed(training.seed())
-            .withMaxLength(maxLength);
+    ModelOptions options = ModelOptions.of(training, threads, maxLength);
     return newHead
         ? BertForSequenceClassification.fromEncoder(model, List.of(), options)
         : BertForSequenceClassification.fromPretrained(model, options);
@@ -177,11 +157,7 @@ public record FineTuning(
       json.set("validation", validation.toJson());
     }
     json.put("validation_share", validationShare);
-    json.putObject("columns")
-        .put("text", columns.text())
-        .put("second_text", columns.secondText())
-        .put("label", columns.label())
-        .put("header", columns.header());
+    json.set("columns", columns.toJson());
     json.put("max_length", maxLength).put("threads", threads);
     OptionsJson.write(training, json.putObject("training"));
     return json;
@@ -193,29 +169,17 @@ public record FineTuning(
         || !json.path("task").asText().equals("sequence_classification")) {
       throw InvalidInputException.of(file, "is not that of a fine-tuning run");
     }
-    JsonNode c = json.path("columns");
     return new FineTuning(
-        Path.of(text(file, json, "model")),
+        Path.of(Json.text(file, json, "model")),
         json.path("new_head").asBoolean(),
         LabelledSource.fromJson(file, "train", json.path("train")),
         json.has("validation")
             ? LabelledSource.fromJson(file, "validation", json.path("validation"))
             : null,
         json.path("validation_share").asDouble(),
-        new Columns(
-            c.path("text").textValue(),
-            c.path("second_text").textValue(),
-            c.path("label").textValue(),
-            c.path("header").asBoolean(true)),
+        Columns.fromJson(json.path("columns")),
         json.path("max_length").asInt(),
         OptionsJson.read(file, json.path("training"), others),
         json.path("threads").asInt());
-  }
-
-  private static String text(Path file, ObjectNode json, String name) {
-    if (!json.path(name).isTextual()) {
-      throw InvalidInputException.of(file, name + ": expected a text, got " + json.path(name));
-    }
-    return json.get(name).asText();
   }
 }

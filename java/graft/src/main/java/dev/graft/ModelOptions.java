@@ -1,6 +1,7 @@
 package dev.graft;
 
 import dev.graft.runtime.DType;
+import dev.graft.train.TrainingOptions;
 import java.util.Objects;
 
 /**
@@ -30,6 +31,11 @@ public record ModelOptions(int threads, DType dtype, long seed, int maxLength) {
   /** All threads, fp32, seed 1337, the model's own length. */
   public static ModelOptions defaults() {
     return new ModelOptions(0, DType.FLOAT32, 1337, 0);
+  }
+
+  /** Those of a model that is trained by some options. */
+  static ModelOptions of(TrainingOptions training, int threads, int maxLength) {
+    return new ModelOptions(threads, training.dtype(), training.seed(), maxLength);
   }
 
   public ModelOptions withThreads(int value) {

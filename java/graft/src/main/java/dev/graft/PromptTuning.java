@@ -4,18 +4,15 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.data.PromptData;
 import dev.graft.data.PromptExample;
 import dev.graft.data.PromptTemplate;
-import dev.graft.io.AtomicFiles;
 import dev.graft.io.Hub;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.io.ModelDirectory;
 import dev.graft.train.CancellationToken;
 import dev.graft.train.OptionsJson;
-import dev.graft.train.RunDirectory;
 import dev.graft.train.RunSettings;
 import dev.graft.train.TrainingListener;
 import dev.graft.train.TrainingOptions;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -89,12 +86,8 @@ public record PromptTuning(
     // Read before the run directory is touched: bad input leaves nothing behind.
     Split data = data();
     try (GPT2LMHeadModel gpt2 = load()) {
-      return RunDirectory.begin(
-          directory,
-          () -> {
-            AtomicFiles.write(RunSettings.file(directory), Json.pretty(toJson()));
-            return gpt2.fit(data.train(), data.validation(), template, training);
-          });
+      return RunSettings.begin(
+          directory, toJson(), () -> gpt2.fit(data.train(), data.validation(), template, training));
     }
   }
 
@@ -105,14 +98,7 @@ public record PromptTuning(
    */
   public static FitResult resume(
       Path directory, TrainingListener listener, CancellationToken cancellation) {
-    RunSettings.task(directory);
-    TrainingOptions others =
-        TrainingOptions.finetuning()
-            .runDirectory(directory)
-            .resume(Files.isRegularFile(directory.resolve("run.json")))
-            .listener(listener)
-            .cancellation(cancellation)
-            .build();
+    TrainingOptions others = RunSettings.resumed(directory, listener, cancellation);
     PromptTuning settings = read(RunSettings.file(directory), others);
     Split data = settings.data();
     try (GPT2LMHeadModel gpt2 = settings.load()) {
@@ -139,13 +125,7 @@ public record PromptTuning(
   }
 
   private GPT2LMHeadModel load() {
-    return GPT2LMHeadModel.fromPretrained(
-        model,
-        ModelOptions.defaults()
-            .withThreads(threads)
-            .withDType(training.dtype())
-            .withSeed(training.seed())
-            .withMaxLength(maxLength));
+    return GPT2LMHeadModel.fromPretrained(model, ModelOptions.of(training, threads, maxLength));
   }
 
   private ObjectNode toJson() {

@@ -1,6 +1,5 @@
 package dev.graft;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.data.ChoiceData;
 import dev.graft.data.ChoiceQuestion;
@@ -10,7 +9,6 @@ import dev.graft.data.Question;
 import dev.graft.data.QuestionData;
 import dev.graft.data.TaggedData;
 import dev.graft.data.TaggedSentence;
-import dev.graft.io.AtomicFiles;
 import dev.graft.io.Hub;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
@@ -18,11 +16,9 @@ import dev.graft.io.ModelDirectory;
 import dev.graft.model.ProblemType;
 import dev.graft.train.CancellationToken;
 import dev.graft.train.OptionsJson;
-import dev.graft.train.RunDirectory;
 import dev.graft.train.RunSettings;
 import dev.graft.train.TrainingListener;
 import dev.graft.train.TrainingOptions;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -120,12 +116,7 @@ public record TaskFineTuning(
     }
     // Read before the run directory is touched: bad input leaves nothing behind.
     try (Prepared prepared = prepare()) {
-      return RunDirectory.begin(
-          directory,
-          () -> {
-            AtomicFiles.write(RunSettings.file(directory), Json.pretty(toJson()));
-            return prepared.fit().apply(training);
-          });
+      return RunSettings.begin(directory, toJson(), () -> prepared.fit().apply(training));
     }
   }
 
@@ -136,13 +127,7 @@ public record TaskFineTuning(
    */
   public static FitResult resume(
       Path directory, TrainingListener listener, CancellationToken cancellation) {
-    TrainingOptions others =
-        TrainingOptions.finetuning()
-            .runDirectory(directory)
-            .resume(Files.isRegularFile(directory.resolve("run.json")))
-            .listener(listener)
-            .cancellation(cancellation)
-            .build();
+    TrainingOptions others = RunSettings.resumed(directory, listener, cancellation);
     TaskFineTuning settings = read(RunSettings.file(directory), others);
     try (Prepared prepared = settings.prepare()) {
       return prepared.fit().apply(settings.training);
@@ -150,12 +135,7 @@ public record TaskFineTuning(
   }
 
   private Prepared prepare() {
-    ModelOptions options =
-        ModelOptions.defaults()
-            .withThreads(threads)
-            .withDType(training.dtype())
-            .withSeed(training.seed())
-            .withMaxLength(maxLength);
+    ModelOptions options = ModelOptions.of(training, threads, maxLength);
     switch (task) {
       case NER -> {
         Parts<TaggedSentence> data = parts(TaggedData::read);
@@ -244,11 +224,7 @@ public record TaskFineTuning(
       json.set("validation", validation.toJson());
     }
     json.put("validation_share", validationShare);
-    json.putObject("columns")
-        .put("text", columns.text())
-        .put("second_text", columns.secondText())
-        .put("label", columns.label())
-        .put("header", columns.header());
+    json.set("columns", columns.toJson());
     json.put("label_separator", labelSeparator)
         .put("max_length", maxLength)
         .put("threads", threads);
@@ -262,27 +238,17 @@ public record TaskFineTuning(
     if (json.path("format").asInt(-1) != FORMAT || task == null) {
       throw InvalidInputException.of(file, "is not that of a fine-tuning run");
     }
-    for (String name : List.of("model", "label_separator")) {
-      if (!json.path(name).isTextual()) {
-        throw InvalidInputException.of(file, name + ": expected a text, got " + json.path(name));
-      }
-    }
-    JsonNode c = json.path("columns");
     return new TaskFineTuning(
         task,
-        Path.of(json.get("model").asText()),
+        Path.of(Json.text(file, json, "model")),
         json.path("new_head").asBoolean(),
         LabelledSource.fromJson(file, "train", json.path("train")),
         json.has("validation")
             ? LabelledSource.fromJson(file, "validation", json.path("validation"))
             : null,
         json.path("validation_share").asDouble(),
-        new Columns(
-            c.path("text").textValue(),
-            c.path("second_text").textValue(),
-            c.path("label").textValue(),
-            c.path("header").asBoolean(true)),
-        json.get("label_separator").asText(),
+        Columns.fromJson(json.path("columns")),
+        Json.text(file, json, "label_separator"),
         json.path("max_length").asInt(),
         OptionsJson.read(file, json.path("training"), others),
         json.path("threads").asInt());

@@ -1,5 +1,9 @@
 package dev.graft.data;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.graft.io.Json;
+
 /**
  * Which columns (or JSON fields) of a labelled set hold what; a null is looked for by its usual
  * names.
@@ -17,5 +21,23 @@ public record Columns(String text, String secondText, String label, boolean head
 
   public static Columns of(String text, String label) {
     return new Columns(text, null, label, true);
+  }
+
+  /** Its form in settings files. */
+  public ObjectNode toJson() {
+    return Json.object()
+        .put("text", text)
+        .put("second_text", secondText)
+        .put("label", label)
+        .put("header", header);
+  }
+
+  /** Reads {@link #toJson} back. */
+  public static Columns fromJson(JsonNode json) {
+    return new Columns(
+        json.path("text").textValue(),
+        json.path("second_text").textValue(),
+        json.path("label").textValue(),
+        json.path("header").asBoolean(true));
   }
 }

@@ -74,6 +74,14 @@ public final class Json {
     }
   }
 
+  /** The text an object must have under a name. */
+  public static String text(Path file, ObjectNode json, String name) {
+    if (!json.path(name).isTextual()) {
+      throw InvalidInputException.of(file, name + ": expected a text, got " + json.path(name));
+    }
+    return json.get(name).asText();
+  }
+
   /** One line in UTF-8. */
   public static byte[] bytes(JsonNode node) {
     try {

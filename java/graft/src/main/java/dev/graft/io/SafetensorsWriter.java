@@ -2,6 +2,7 @@ package dev.graft.io;
 
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.graft.runtime.Tensor;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -54,6 +55,14 @@ public final class SafetensorsWriter {
         name,
         (first, to) -> System.arraycopy(values, Math.toIntExact(first), to, 0, to.length),
         shape);
+  }
+
+  /** A tensor in memory, read in parts while the file is written. */
+  public SafetensorsWriter floats(String name, Tensor tensor) {
+    return floats(
+        name,
+        (first, to) -> System.arraycopy(tensor.floats(first, to.length), 0, to, 0, to.length),
+        tensor.shape());
   }
 
   /** An fp32 tensor read in parts while the file is written. */

@@ -133,15 +133,7 @@ public final class AdapterFiles {
   static void save(Network network, Path directory, String base) {
     Lora lora = network.requireLora();
     SafetensorsWriter writer = new SafetensorsWriter();
-    network
-        .adapterTensors()
-        .forEach(
-            (name, tensor) ->
-                writer.floats(
-                    name,
-                    (first, to) ->
-                        System.arraycopy(tensor.floats(first, to.length), 0, to, 0, to.length),
-                    tensor.shape()));
+    network.adapterTensors().forEach(writer::floats);
     writer.write(directory.resolve(WEIGHTS));
     ObjectNode json = Json.object();
     json.put("peft_type", "LORA").put("task_type", taskType(network.task()));

@@ -9,7 +9,6 @@ import dev.graft.model.Network;
 import dev.graft.model.Task;
 import dev.graft.runtime.Device;
 import dev.graft.text.Tokenizer;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
 
@@ -62,17 +61,9 @@ public final class Pretraining {
    */
   public static TrainingResult resume(
       Path directory, TrainingListener listener, CancellationToken cancellation) {
-    RunSettings.task(directory);
-    // Killed while its text was still being encoded, a run has trained nothing yet: it begins anew.
-    boolean began = Files.isRegularFile(directory.resolve("run.json"));
-    TrainingOptions others =
-        TrainingOptions.pretraining()
-            .runDirectory(directory)
-            .resume(began)
-            .listener(listener)
-            .cancellation(cancellation)
-            .build();
-    PretrainingSettings settings = PretrainingSettings.read(RunSettings.file(directory), others);
+    PretrainingSettings settings =
+        PretrainingSettings.read(
+            RunSettings.file(directory), RunSettings.resumed(directory, listener, cancellation));
     try (Tokenizer tokenizer = Tokenizer.fromPretrained(directory.resolve("tokenizer"))) {
       return run(settings, tokenizer);
     }

@@ -2,6 +2,7 @@ package dev.graft.train;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.graft.io.AtomicFiles;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import java.nio.file.Files;
@@ -10,6 +11,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.function.Supplier;
 
 /**
  * {@code settings.json} of a run directory: all the run was made of, so that a resume needs nothing
@@ -36,6 +38,37 @@ public final class RunSettings {
       throw InvalidInputException.of(runDirectory, "there is no run to resume (no " + FILE + ")");
     }
     return Json.readObject(file).path("task").asText();
+  }
+
+  /**
+   * Begins a run whose settings are known: writes them, then trains; see {@link
+   * RunDirectory#begin}.
+   */
+  public static <T> T begin(Path runDirectory, ObjectNode settings, Supplier<T> run) {
+    return RunDirectory.begin(
+        runDirectory,
+        () -> {
+          AtomicFiles.write(file(runDirectory), Json.pretty(settings));
+          return run.get();
+        });
+  }
+
+  /**
+   * What a resumed run does not take from its settings: directory and callbacks, for {@link
+   * OptionsJson#read}.
+   *
+   * @throws InvalidInputException if there is no run
+   */
+  public static TrainingOptions resumed(
+      Path runDirectory, TrainingListener listener, CancellationToken cancellation) {
+    task(runDirectory);
+    return TrainingOptions.finetuning()
+        .runDirectory(runDirectory)
+        // Killed while its data were still being read, a run has trained nothing: it begins anew.
+        .resume(Files.isRegularFile(runDirectory.resolve("run.json")))
+        .listener(listener)
+        .cancellation(cancellation)
+        .build();
   }
 
   /**

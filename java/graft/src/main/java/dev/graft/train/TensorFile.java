@@ -64,13 +64,7 @@ final class TensorFile {
 
   static void write(Path file, Map<String, Tensor> tensors) {
     SafetensorsWriter writer = new SafetensorsWriter();
-    tensors.forEach(
-        (name, tensor) ->
-            writer.floats(
-                name,
-                (first, to) ->
-                    System.arraycopy(tensor.floats(first, to.length), 0, to, 0, to.length),
-                tensor.shape()));
+    tensors.forEach(writer::floats);
     writer.write(file);
   }
 
