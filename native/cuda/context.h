@@ -17,6 +17,9 @@ namespace graft::cuda {
 struct step_state {
   graft_step_inputs inputs;
   graft_step_results results;
+  // Blocks of the running launch that are done, for kernels whose last block joins the sums of all.
+  // That block sets it back to 0; a context's launches follow one another, so one is enough.
+  int finished;
 };
 
 struct cuda_context {
