@@ -1,7 +1,9 @@
 package dev.graft.bench;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.bindings.global.graft;
 import dev.graft.bindings.graft_activation_args;
+import dev.graft.io.Json;
 import dev.graft.runtime.Device;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -129,6 +131,18 @@ public final class ActivationCase extends KernelCase {
     if (backward) {
       check(graft.graft_activation_backward(context, args));
     }
+  }
+
+  @Override
+  public ObjectNode pytorch() {
+    return form == graft.GRAFT_GELU_TANH || form == graft.GRAFT_GELU_ERF
+        ? Json.object()
+            .put("op", "activation")
+            .put("rows", rows)
+            .put("channels", channels)
+            .put("form", form == graft.GRAFT_GELU_TANH ? "tanh" : "erf")
+            .put("backward", backward)
+        : null;
   }
 
   @Override

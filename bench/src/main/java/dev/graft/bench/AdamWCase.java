@@ -1,12 +1,16 @@
 package dev.graft.bench;
 
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.bindings.Status;
 import dev.graft.bindings.global.graft;
 import dev.graft.bindings.graft_adamw_args;
 import dev.graft.bindings.graft_grad_norm_args;
 import dev.graft.bindings.graft_parameter;
 import dev.graft.bindings.graft_parameter_set;
+import dev.graft.io.Json;
 import dev.graft.runtime.Device;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.bytedeco.javacpp.FloatPointer;
@@ -198,6 +202,17 @@ public final class AdamWCase extends KernelCase {
     torchOptimizer = optimizer(parameters);
     // Its moments are made in the first step and have to outlive the scope of a timed run.
     torchOptimizer.step();
+  }
+
+  @Override
+  public ObjectNode pytorch() {
+    if (!clip) {
+      return null;
+    }
+    ObjectNode peer = Json.object().put("op", "adamw");
+    ArrayNode counts = peer.putArray("sizes");
+    Arrays.stream(sizes).forEach(counts::add);
+    return peer;
   }
 
   @Override

@@ -1,8 +1,10 @@
 package dev.graft.bench;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.bindings.global.graft;
 import dev.graft.bindings.graft_add_norm_args;
 import dev.graft.bindings.graft_add_norm_backward_args;
+import dev.graft.io.Json;
 import dev.graft.runtime.Device;
 import dev.graft.runtime.Philox;
 import java.util.LinkedHashMap;
@@ -215,6 +217,17 @@ public final class AddNormCase extends KernelCase {
     if (backward) {
       check(graft.graft_add_norm_backward(context, back));
     }
+  }
+
+  @Override
+  public ObjectNode pytorch() {
+    return dropout > 0 || outDropout > 0
+        ? null
+        : Json.object()
+            .put("op", "add_norm")
+            .put("rows", rows)
+            .put("channels", channels)
+            .put("backward", backward);
   }
 
   @Override

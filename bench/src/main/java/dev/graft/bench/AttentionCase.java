@@ -1,7 +1,9 @@
 package dev.graft.bench;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.bindings.global.graft;
 import dev.graft.bindings.graft_attention_args;
+import dev.graft.io.Json;
 import dev.graft.runtime.Device;
 import dev.graft.runtime.Philox;
 import java.util.Arrays;
@@ -139,14 +141,20 @@ public final class AttentionCase extends KernelCase {
 
   @Override
   public String shape() {
-    boolean even = Arrays.stream(lengthsQ).distinct().count() <= 1 && lengthsQ.length > 0;
     String lengths =
-        even && Arrays.equals(lengthsQ, lengthsK)
+        even()
             ? "B" + lengthsQ.length + " T" + lengthsQ[0]
             : "q" + Arrays.toString(lengthsQ) + " k" + Arrays.toString(lengthsK);
     return String.format(
         "%s H%d D%d%s%s",
         lengths, heads, headDim, causal ? " causal" : "", dropout > 0 ? " dropout " + dropout : "");
+  }
+
+  /** Whether all sequences are as long as one another, keys as queries. */
+  private boolean even() {
+    return lengthsQ.length > 0
+        && Arrays.stream(lengthsQ).distinct().count() == 1
+        && Arrays.equals(lengthsQ, lengthsK);
   }
 
   @Override
@@ -271,6 +279,21 @@ public final class AttentionCase extends KernelCase {
   @Override
   public void prepareTorch() {
     batched = new Tensor[] {batched(q), batched(k), batched(v), batched(dout)};
+  }
+
+  @Override
+  public ObjectNode pytorch() {
+    if (dropout > 0 || !even()) {
+      return null;
+    }
+    return Json.object()
+        .put("op", "attention")
+        .put("batch", lengthsQ.length)
+        .put("heads", heads)
+        .put("tokens", lengthsQ[0])
+        .put("head_dim", headDim)
+        .put("causal", causal)
+        .put("backward", backward);
   }
 
   @Override

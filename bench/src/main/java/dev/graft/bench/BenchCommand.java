@@ -73,9 +73,18 @@ public final class BenchCommand {
         defaultValue = "1.5")
     double seconds;
 
+    @Option(
+        names = "--pytorch",
+        paramLabel = "PYTHON",
+        description =
+            "Also official PyTorch, in turn, by this Python (bench/peers/requirements.txt).")
+    String python;
+
     @Override
     public Integer call() {
-      try (Device device = Device.cpu(threads)) {
+      try (Device device = Device.cpu(threads);
+          PyTorchPeer pytorch =
+              python == null ? null : PyTorchPeer.start(python, device.threads())) {
         Torch.threads(device.threads());
         Limits limits = Limits.measure(device);
         if (!json) {
@@ -88,11 +97,21 @@ public final class BenchCommand {
               limits.flopsFp32() * 1e-9,
               limits.flopsBf16() * 1e-9,
               Torch.version());
+          if (pytorch != null) {
+            System.out.println("official PyTorch " + pytorch.info().path("torch").asText());
+          }
           System.out.printf(
-              "%-34s %-5s %-28s %10s %12s %8s %11s%n",
-              "op", "dtype", "shape", "graft ms", "libtorch ms", "ratio", "of limit");
+              "%-34s %-5s %-28s %10s %12s %8s %11s%s%n",
+              "op",
+              "dtype",
+              "shape",
+              "graft ms",
+              "libtorch ms",
+              "ratio",
+              "of limit",
+              pytorch == null ? "" : "   pytorch ms    ratio");
         }
-        KernelBench bench = new KernelBench(limits, seconds);
+        KernelBench bench = new KernelBench(limits, seconds, pytorch);
         List<Supplier<KernelCase>> cases = KernelCases.all(device, full);
         for (Supplier<KernelCase> supplier : cases) {
           try (PointerScope scope = new PointerScope();

@@ -1,7 +1,9 @@
 package dev.graft.bench;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.bindings.global.graft;
 import dev.graft.bindings.graft_classifier_args;
+import dev.graft.io.Json;
 import dev.graft.runtime.Device;
 import dev.graft.runtime.Philox;
 import java.util.LinkedHashMap;
@@ -167,6 +169,13 @@ public final class ClassifierCase extends KernelCase {
   public void runGraft() {
     step(0, SCALE);
     check(graft.graft_classifier(context, args));
+  }
+
+  @Override
+  public ObjectNode pytorch() {
+    return weights != null || smoothing > 0
+        ? null
+        : Json.object().put("op", "classifier").put("rows", rows).put("vocabulary", vocabulary);
   }
 
   @Override

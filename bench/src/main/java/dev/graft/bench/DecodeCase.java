@@ -1,8 +1,11 @@
 package dev.graft.bench;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.bindings.global.graft;
 import dev.graft.bindings.graft_attention_decode_args;
+import dev.graft.io.Json;
 import dev.graft.runtime.Device;
+import java.util.Arrays;
 import java.util.Map;
 import org.bytedeco.javacpp.IntPointer;
 import org.bytedeco.javacpp.LongPointer;
@@ -119,6 +122,19 @@ public final class DecodeCase extends KernelCase {
   @Override
   public void runGraft() {
     check(graft.graft_attention_decode(context, args));
+  }
+
+  @Override
+  public ObjectNode pytorch() {
+    if (Arrays.stream(lengths).distinct().count() != 1) {
+      return null;
+    }
+    return Json.object()
+        .put("op", "decode")
+        .put("batch", lengths.length)
+        .put("heads", heads)
+        .put("head_dim", headDim)
+        .put("cache", Math.min(lengths[0], capacity));
   }
 
   @Override

@@ -1,8 +1,10 @@
 package dev.graft.bench;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.bindings.global.graft;
 import dev.graft.bindings.graft_embedding_args;
 import dev.graft.bindings.graft_embedding_backward_args;
+import dev.graft.io.Json;
 import dev.graft.runtime.Device;
 import dev.graft.runtime.Philox;
 import java.util.Comparator;
@@ -147,6 +149,16 @@ public final class EmbeddingCase extends KernelCase {
     for (graft_embedding_backward_args args : back) {
       check(graft.graft_embedding_backward(context, args));
     }
+  }
+
+  @Override
+  public ObjectNode pytorch() {
+    return Json.object()
+        .put("op", "embedding")
+        .put("tokens", tokens)
+        .put("channels", channels)
+        .put("vocabulary", sizes[0])
+        .put("positions", sizes[1]);
   }
 
   @Override

@@ -1,5 +1,7 @@
 package dev.graft.bench;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.graft.io.Json;
 import dev.graft.runtime.Arena;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
@@ -92,6 +94,11 @@ public final class GemmCase extends KernelCase {
   @Override
   public void runGraft() {
     call.run();
+  }
+
+  @Override
+  public ObjectNode pytorch() {
+    return Json.object().put("op", "gemm").put("m", m).put("n", n).put("k", k);
   }
 
   @Override

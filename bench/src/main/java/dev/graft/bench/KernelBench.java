@@ -1,16 +1,19 @@
 package dev.graft.bench;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.graft.io.Json;
 import java.util.Locale;
 import org.bytedeco.javacpp.PointerScope;
 
 /**
- * Times one case: Graft and libtorch in turn, so that a machine whose speed drifts treats both
- * alike; the median of each.
+ * Times one case: Graft, libtorch and perhaps official PyTorch in turn, so that a machine whose
+ * speed drifts treats all alike; the median of each.
  */
-public final class KernelBench {
+final class KernelBench {
   /**
    * @param graftSeconds median of Graft
    * @param torchSeconds median of libtorch
+   * @param pytorchSeconds median of official PyTorch, NaN where it did not run
    * @param limitFraction share of the measured limit that Graft reaches: of copy bandwidth for ops
    *     that move bytes, of the vendor's matrix rate for ops that multiply
    */
@@ -20,38 +23,52 @@ public final class KernelBench {
       String shape,
       double graftSeconds,
       double torchSeconds,
+      double pytorchSeconds,
       double limitFraction) {
+    /** How many times as fast as libtorch. */
     public double ratio() {
       return torchSeconds / graftSeconds;
     }
 
+    /** How many times as fast as official PyTorch; NaN where it did not run. */
+    public double pytorchRatio() {
+      return pytorchSeconds / graftSeconds;
+    }
+
     /** One line for people. */
     public String text() {
-      return String.format(
-          Locale.ROOT,
-          "%-34s %-5s %-28s %10.3f %12.3f %8.2f %9.0f %%",
-          op,
-          dtype,
-          shape,
-          graftSeconds * 1e3,
-          torchSeconds * 1e3,
-          ratio(),
-          limitFraction * 100);
+      String line =
+          String.format(
+              Locale.ROOT,
+              "%-34s %-5s %-28s %10.3f %12.3f %8.2f %9.0f %%",
+              op,
+              dtype,
+              shape,
+              graftSeconds * 1e3,
+              torchSeconds * 1e3,
+              ratio(),
+              limitFraction * 100);
+      return Double.isNaN(pytorchSeconds)
+          ? line
+          : line
+              + String.format(Locale.ROOT, " %12.3f %8.2f", pytorchSeconds * 1e3, pytorchRatio());
     }
 
     /** One line for programs. */
     public String json() {
-      return String.format(
-          Locale.ROOT,
-          "{\"op\":\"%s\",\"dtype\":\"%s\",\"shape\":\"%s\",\"graft_ms\":%.4f,"
-              + "\"libtorch_ms\":%.4f,\"ratio\":%.3f,\"limit_fraction\":%.3f}",
-          op,
-          dtype,
-          shape,
-          graftSeconds * 1e3,
-          torchSeconds * 1e3,
-          ratio(),
-          limitFraction);
+      ObjectNode line =
+          Json.object()
+              .put("op", op)
+              .put("dtype", dtype)
+              .put("shape", shape)
+              .put("graft_ms", graftSeconds * 1e3)
+              .put("libtorch_ms", torchSeconds * 1e3)
+              .put("ratio", ratio())
+              .put("limit_fraction", limitFraction);
+      if (!Double.isNaN(pytorchSeconds)) {
+        line.put("pytorch_ms", pytorchSeconds * 1e3).put("pytorch_ratio", pytorchRatio());
+      }
+      return Json.line(line);
     }
   }
 
@@ -60,15 +77,24 @@ public final class KernelBench {
 
   private final Limits limits;
   private final double budgetSeconds;
+  private final PyTorchPeer pytorch;
 
-  /** {@code budgetSeconds} is about what one case may take. */
-  public KernelBench(Limits limits, double budgetSeconds) {
+  /**
+   * @param budgetSeconds about what one case may take
+   * @param pytorch official PyTorch, or null to do without
+   */
+  KernelBench(Limits limits, double budgetSeconds, PyTorchPeer pytorch) {
     this.limits = limits;
     this.budgetSeconds = budgetSeconds;
+    this.pytorch = pytorch;
   }
 
   public Result run(KernelCase kernel) {
     kernel.prepareTorch();
+    ObjectNode third = pytorch == null ? null : kernel.pytorch();
+    if (third != null) {
+      pytorch.prepare(third.put("dtype", kernel.dtypeName()));
+    }
     Runnable ours = kernel::runGraft;
     Runnable peers = () -> torch(kernel);
     peers.run();
@@ -77,9 +103,14 @@ public final class KernelBench {
     int runs = (int) Math.max(1, Math.min(40, budgetSeconds / ROUNDS / Math.max(once, 1e-6)));
     double[] own = new double[ROUNDS * runs];
     double[] peer = new double[ROUNDS * runs];
+    double[] official = new double[ROUNDS * runs];
     for (int round = 0; round < ROUNDS; round++) {
       turn(ours, own, round * runs, runs);
       turn(peers, peer, round * runs, runs);
+      if (third != null) {
+        settle();
+        System.arraycopy(pytorch.run(runs), 0, official, round * runs, runs);
+      }
     }
     double graftSeconds = Clock.median(own);
     double fraction =
@@ -94,6 +125,7 @@ public final class KernelBench {
         kernel.shape(),
         graftSeconds,
         Clock.median(peer),
+        third == null ? Double.NaN : Clock.median(official),
         fraction);
   }
 

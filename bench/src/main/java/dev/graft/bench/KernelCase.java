@@ -1,5 +1,6 @@
 package dev.graft.bench;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.bindings.Status;
 import dev.graft.bindings.global.graft;
 import dev.graft.bindings.graft_context;
@@ -48,6 +49,14 @@ public abstract class KernelCase implements AutoCloseable {
 
   /** libtorch's way to the same results at this case's dtype. */
   public abstract void runTorch();
+
+  /**
+   * The same work as a case of bench/peers/torch_peers.py, without its dtype, or null if it has
+   * none.
+   */
+  public ObjectNode pytorch() {
+    return null;
+  }
 
   /** Bytes that have to be moved at least; 0 if the op is bound by arithmetic. */
   public double bytes() {

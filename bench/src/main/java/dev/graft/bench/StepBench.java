@@ -11,6 +11,7 @@ import dev.graft.model.TrainStep;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
 import dev.graft.runtime.Philox;
+import java.util.Arrays;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.AdamW;
 import org.bytedeco.pytorch.AdamWOptions;
@@ -43,10 +44,10 @@ final class StepBench implements AutoCloseable {
   private AdamW optimizer;
   private long steps;
 
-  /** {@code sequences} of {@code length} tokens each, dropout off. */
-  StepBench(Device device, ModelConfig config, Task task, DType dtype, int sequences, int length) {
+  /** A sequence of each length, dropout off. */
+  StepBench(Device device, ModelConfig config, Task task, DType dtype, int[] lengths) {
     network = Network.create(device, config.withDropout(0, 0, 0), task, dtype, SEED);
-    batch = batch(config, task, sequences, length);
+    batch = batch(config, task, lengths);
     OptimizerOptions options =
         new OptimizerOptions(
             0.9f, 0.999f, 1e-8f, (float) WEIGHT_DECAY, OptimizerOptions.Decay.ALL, (float) CLIP);
@@ -56,11 +57,13 @@ final class StepBench implements AutoCloseable {
     scale1 = task == Task.PRETRAINING ? 1f / batch.sequenceLabelCount() : 0;
   }
 
-  private static Batch batch(ModelConfig config, Task task, int sequences, int length) {
+  private static Batch batch(ModelConfig config, Task task, int[] lengths) {
     Philox random = new Philox(SEED, 1, 0);
-    Batch batch = new Batch(sequences * length, sequences, length);
+    int tokens = Arrays.stream(lengths).sum();
+    Batch batch = new Batch(tokens, lengths.length, Arrays.stream(lengths).max().orElseThrow());
     batch.begin();
-    for (int s = 0; s < sequences; s++) {
+    for (int s = 0; s < lengths.length; s++) {
+      int length = lengths[s];
       boolean labelled = task == Task.PRETRAINING || task == Task.SEQUENCE_CLASSIFICATION;
       batch.beginSequence(labelled ? s % 2 : Batch.IGNORED);
       for (int t = 0; t < length; t++) {

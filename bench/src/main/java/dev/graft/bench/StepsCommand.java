@@ -1,13 +1,17 @@
 package dev.graft.bench;
 
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
+import dev.graft.model.BertConfig;
 import dev.graft.model.ModelConfig;
 import dev.graft.model.Presets;
 import dev.graft.model.Task;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
+import java.util.Arrays;
+import java.util.List;
 import java.util.Locale;
 import java.util.OptionalLong;
 import java.util.concurrent.Callable;
@@ -44,6 +48,23 @@ final class StepsCommand implements Callable<Integer> {
       defaultValue = "1")
   int batch;
 
+  @Option(
+      names = "--lengths",
+      paramLabel = "N",
+      split = ",",
+      description =
+          "Instead of --tokens and --batch: tokens of each sequence of the step, as a data set has"
+              + " them. Peers pad to the longest.")
+  int[] lengths;
+
+  @Option(
+      names = "--task",
+      description =
+          "bert: mlm (masked words), pretraining (with next sentences; the default) or classifier"
+              + " (two labels).",
+      defaultValue = "pretraining")
+  String task;
+
   @Option(names = "--dtype", description = "fp32 or bf16.", defaultValue = "bf16")
   String dtype;
 
@@ -56,16 +77,31 @@ final class StepsCommand implements Callable<Integer> {
   @Option(names = "--libtorch", description = "The same network in libtorch beside it, in turn.")
   boolean libtorch;
 
+  @Option(
+      names = "--pytorch",
+      paramLabel = "PYTHON",
+      description =
+          "transformers on official PyTorch beside it, in turn, by this Python"
+              + " (bench/peers/requirements.txt); not for --task pretraining.")
+  String python;
+
+  @Option(
+      names = "--pytorch-mode",
+      description = "eager or compile (default: ${DEFAULT-VALUE}).",
+      defaultValue = "eager")
+  String pytorchMode;
+
   @Option(names = "--threads", description = "Threads (default: all cores).", defaultValue = "0")
   int threads;
 
   @Option(names = "--json", description = "One JSON object on standard output.")
   boolean json;
 
-  /** What one run came to; libtorch's figures are NaN where it did not run. */
+  /** What one run came to; the peers' figures are NaN where they did not run. */
   private record Figures(
       double graftSeconds,
       double torchSeconds,
+      double pytorchSeconds,
       OptionalLong peakBytes,
       double flops,
       double limit,
@@ -85,43 +121,114 @@ final class StepsCommand implements Callable<Integer> {
         .withVocabSize(family.equals("gpt2") ? GPT2_VOCABULARY : BERT_VOCABULARY);
   }
 
+  private Task task(ModelConfig config) {
+    if (config.modelType().equals("gpt2")) {
+      return Task.CAUSAL_LM;
+    }
+    return switch (task) {
+      case "mlm" -> Task.MASKED_LM;
+      case "pretraining" -> Task.PRETRAINING;
+      case "classifier" -> Task.SEQUENCE_CLASSIFICATION;
+      default ->
+          throw new InvalidInputException(
+              "--task: expected mlm, pretraining or classifier, got '" + task + "'");
+    };
+  }
+
+  /** Tokens of each sequence. */
+  private int[] lengths(ModelConfig config) {
+    int[] all = lengths;
+    if (all == null) {
+      all = new int[Math.max(0, batch)];
+      Arrays.fill(all, tokens == 0 ? config.maxPositions() : tokens);
+    }
+    boolean fit = Arrays.stream(all).allMatch(n -> n >= 2 && n <= config.maxPositions());
+    if (!fit || all.length == 0 || steps < 1) {
+      throw new InvalidInputException(
+          String.format(
+              "expected at least one sequence of 2 to %d tokens and one step, got %s and %d",
+              config.maxPositions(), Arrays.toString(all), steps));
+    }
+    return all;
+  }
+
   @Override
   public Integer call() {
     ModelConfig config = config();
-    Task task = config.modelType().equals("gpt2") ? Task.CAUSAL_LM : Task.PRETRAINING;
-    DType type = DType.parse(dtype);
-    int length = tokens == 0 ? config.maxPositions() : tokens;
-    if (length < 2 || length > config.maxPositions() || batch < 1 || steps < 1) {
-      throw new InvalidInputException(
-          String.format(
-              "expected 2 to %d tokens, at least one sequence and one step, got %d, %d and %d",
-              config.maxPositions(), length, batch, steps));
+    Task kind = task(config);
+    if (kind == Task.SEQUENCE_CLASSIFICATION) {
+      config = ((BertConfig) config).withLabels(List.of("no", "yes"));
     }
+    DType type = DType.parse(dtype);
+    int[] all = lengths(config);
+    ObjectNode peerCase = python == null ? null : pytorchCase(config, kind, all);
     Figures figures;
-    try (Device device = Device.cpu(threads)) {
-      figures = measure(device, config, task, type, length);
+    try (Device device = Device.cpu(threads);
+        PyTorchPeer pytorch = python == null ? null : PyTorchPeer.start(python, device.threads())) {
+      figures = measure(device, config, kind, type, all, pytorch, peerCase);
     }
     if (json) {
-      System.out.println(Json.line(json(figures, length)));
+      System.out.println(Json.line(json(figures, all)));
     } else {
-      print(figures, length);
+      print(figures, all);
     }
     return 0;
   }
 
-  private Figures measure(Device device, ModelConfig config, Task task, DType type, int length) {
+  /** The same step as a case of bench/peers/torch_peers.py. */
+  private ObjectNode pytorchCase(ModelConfig config, Task kind, int[] all) {
+    if (kind == Task.PRETRAINING) {
+      throw new InvalidInputException(
+          "--pytorch: transformers' step is there for --task mlm or classifier, not pretraining");
+    }
+    String peerModel =
+        switch (kind) {
+          case CAUSAL_LM -> "gpt2";
+          case MASKED_LM -> "bert-mlm";
+          default -> "bert-classifier";
+        };
+    ObjectNode peer =
+        Json.object()
+            .put("op", "step")
+            .put("model", peerModel)
+            .put("dtype", dtype)
+            .put("mode", pytorchMode)
+            .put("layers", config.layers())
+            .put("heads", config.heads())
+            .put("channels", config.channels())
+            .put("vocabulary", config.vocabSize())
+            .put("positions", config.maxPositions())
+            .put("labels", 2);
+    ArrayNode counts = peer.putArray("lengths");
+    Arrays.stream(all).forEach(counts::add);
+    return peer;
+  }
+
+  private Figures measure(
+      Device device,
+      ModelConfig config,
+      Task kind,
+      DType type,
+      int[] all,
+      PyTorchPeer pytorch,
+      ObjectNode peerCase) {
     double[] own = new double[steps];
     double[] peer = new double[steps];
-    try (StepBench bench = new StepBench(device, config, task, type, batch, length)) {
+    double[] official = new double[steps];
+    try (StepBench bench = new StepBench(device, config, kind, type, all)) {
       bench.runGraft();
       if (libtorch) {
         Torch.threads(device.threads());
         bench.prepareTorch();
         bench.runTorch();
       }
+      if (pytorch != null) {
+        pytorch.prepare(peerCase);
+      }
       for (int i = 0; i < steps; i++) {
         own[i] = Clock.seconds(bench::runGraft);
         peer[i] = libtorch ? Clock.seconds(bench::runTorch) : Double.NaN;
+        official[i] = pytorch == null ? Double.NaN : pytorch.run(1)[0];
       }
       // Read before the limits are measured, which takes memory of its own.
       OptionalLong peak = PeakMemory.bytes();
@@ -129,6 +236,7 @@ final class StepsCommand implements Callable<Integer> {
       return new Figures(
           Clock.median(own),
           Clock.median(peer),
+          Clock.median(official),
           peak,
           bench.flops(),
           type == DType.BFLOAT16 ? limits.flopsBf16() : limits.flopsFp32(),
@@ -139,12 +247,21 @@ final class StepsCommand implements Callable<Integer> {
     }
   }
 
-  private ObjectNode json(Figures f, int length) {
+  /** {@code 8x128}, or of uneven lengths {@code 8 of 12 to 128}. */
+  private static String shape(int[] all) {
+    int shortest = Arrays.stream(all).min().orElseThrow();
+    int longest = Arrays.stream(all).max().orElseThrow();
+    return shortest == longest
+        ? all.length + "x" + longest
+        : all.length + " of " + shortest + " to " + longest;
+  }
+
+  private ObjectNode json(Figures f, int[] all) {
     ObjectNode line =
         Json.object()
             .put("model", model)
             .put("dtype", dtype)
-            .put("shape", batch + "x" + length)
+            .put("shape", shape(all))
             .put("parameters", f.parameters())
             .put("graft_ms", 1e3 * f.graftSeconds())
             .put("tokens_per_second", f.tokens() / f.graftSeconds())
@@ -159,21 +276,24 @@ final class StepsCommand implements Callable<Integer> {
       line.put("libtorch_ms", 1e3 * f.torchSeconds())
           .put("ratio", f.torchSeconds() / f.graftSeconds());
     }
+    if (python != null) {
+      line.put("pytorch_ms", 1e3 * f.pytorchSeconds())
+          .put("pytorch_ratio", f.pytorchSeconds() / f.graftSeconds());
+    }
     return line;
   }
 
-  private void print(Figures f, int length) {
+  private void print(Figures f, int[] all) {
     System.out.printf(
         Locale.ROOT,
-        "%s, %,d parameters, %s, %d x %d tokens%n"
+        "%s, %,d parameters, %s, %s tokens%n"
             + "step            %,.1f ms, %,.0f tokens/s%n"
             + "of matrix rate  %.0f %% of %,.0f GFLOP/s, %,.1f GFLOP a step in %d native calls%n"
             + "activations     %,.0f MiB%n",
         model,
         f.parameters(),
         dtype,
-        batch,
-        length,
+        shape(all),
         1e3 * f.graftSeconds(),
         f.tokens() / f.graftSeconds(),
         100 * f.flops() / f.graftSeconds() / f.limit(),
@@ -191,6 +311,14 @@ final class StepsCommand implements Callable<Integer> {
           "libtorch        %,.1f ms, %.2f x%n",
           1e3 * f.torchSeconds(),
           f.torchSeconds() / f.graftSeconds());
+    }
+    if (python != null) {
+      System.out.printf(
+          Locale.ROOT,
+          "PyTorch         %,.1f ms, %.2f x (transformers, %s)%n",
+          1e3 * f.pytorchSeconds(),
+          f.pytorchSeconds() / f.graftSeconds(),
+          pytorchMode);
     }
   }
 }

@@ -1,0 +1,333 @@
+"""Official PyTorch as a peer that `graft bench --pytorch PYTHON` times in turn with Graft.
+
+    python torch_peers.py [--device cpu|cuda] [--threads N]
+
+Reads one JSON object a line on standard input and answers each with one line on standard output:
+
+    {"prepare": {"op": "attention", ...}}   -> {"ready": true} once the case has run once
+    {"run": N}                              -> {"seconds": [N times]} of the case prepared last
+    {"info": true}                          -> versions, threads, device
+
+A failure answers {"error": "..."} and the process goes on. Cases (sizes are integers, dtype is fp32
+or bf16, "backward": true adds the backward pass):
+
+    attention   batch, heads, tokens, head_dim, causal, dropout, backend (auto, flash, cudnn,
+                efficient, math): scaled_dot_product_attention of [B, H, T, D]
+    decode      batch, heads, head_dim, cache: one query against its keys and values
+    activation  rows, channels, form (tanh, erf): GELU of x + bias
+    add_norm    rows, channels: LayerNorm of residual + x; with backward also the bias gradient
+    classifier  rows, vocabulary: mean cross-entropy, forward and backward
+    embedding   tokens, channels, vocabulary, positions: word + position + segment, both passes
+    adamw       sizes: clip_grad_norm_ and one step of AdamW, fused; bf16 copies the weights
+    gemm        m, n, k: linear with bias
+    step        model (gpt2, bert-mlm, bert-classifier), layers, heads, channels, vocabulary,
+                positions, lengths (of each sequence; padded to the longest), labels, mode (eager,
+                compile): a training step of transformers' model with SDPA attention: forward,
+                backward, clip, fused AdamW; bf16 is autocast over fp32 weights, as users train
+
+Inputs are random; times are wall-clock around synchronised calls (CUDA events would leave out the
+time a launch takes, which a caller waits for as well).
+"""
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+OPS = "attention decode activation add_norm classifier embedding adamw gemm step".split()
+
+
+class Peer:
+    def __init__(self, device):
+        self.device = torch.device(device)
+        self.case = None
+
+    def tensor(self, dtype, *shape, grad=False):
+        values = torch.randn(*shape, device=self.device, dtype=torch.float32).to(dtype)
+        return values.requires_grad_(grad)
+
+    def integers(self, high, *shape):
+        return torch.randint(high, shape, device=self.device)
+
+    # ---- cases: each returns what is timed
+
+    def attention(self, c, dtype):
+        shape = (c["batch"], c["heads"], c["tokens"], c["head_dim"])
+        backward = c.get("backward", False)
+        q, k, v = (self.tensor(dtype, *shape, grad=backward) for _ in range(3))
+        out_grad = self.tensor(dtype, *shape)
+        engine = attention_engine(c.get("backend", "auto"))
+
+        def run():
+            with engine(), torch.set_grad_enabled(backward):
+                out = F.scaled_dot_product_attention(
+                    q, k, v, dropout_p=c.get("dropout", 0.0), is_causal=c.get("causal", False)
+                )
+                if backward:
+                    torch.autograd.grad(out, (q, k, v), out_grad)
+
+        return run
+
+    def decode(self, c, dtype):
+        q = self.tensor(dtype, c["batch"], c["heads"], 1, c["head_dim"])
+        k, v = (
+            self.tensor(dtype, c["batch"], c["heads"], c["cache"], c["head_dim"]) for _ in range(2)
+        )
+
+        @torch.no_grad()
+        def run():
+            F.scaled_dot_product_attention(q, k, v)
+
+        return run
+
+    def activation(self, c, dtype):
+        backward = c.get("backward", False)
+        x = self.tensor(dtype, c["rows"], c["channels"], grad=backward)
+        bias = self.tensor(dtype, c["channels"], grad=backward)
+        y_grad = self.tensor(dtype, c["rows"], c["channels"])
+        approximate = "tanh" if c["form"] == "tanh" else "none"
+
+        def run():
+            with torch.set_grad_enabled(backward):
+                y = F.gelu(x + bias, approximate=approximate)
+                if backward:
+                    torch.autograd.grad(y, (x, bias), y_grad)
+
+        return run
+
+    def add_norm(self, c, dtype):
+        rows, channels, backward = c["rows"], c["channels"], c.get("backward", False)
+        x, residual = (self.tensor(dtype, rows, channels, grad=backward) for _ in range(2))
+        gamma, beta = (self.tensor(dtype, channels, grad=backward) for _ in range(2))
+        out_grad, sum_grad = (self.tensor(dtype, rows, channels) for _ in range(2))
+
+        def run():
+            with torch.set_grad_enabled(backward):
+                s = residual + x
+                out = F.layer_norm(s, (channels,), gamma, beta)
+                if backward:
+                    grads = torch.autograd.grad(
+                        (out, s), (x, residual, gamma, beta), (out_grad, sum_grad)
+                    )
+                    grads[0].sum(0)
+
+        return run
+
+    def classifier(self, c, dtype):
+        logits = self.tensor(dtype, c["rows"], c["vocabulary"], grad=True)
+        targets = self.integers(c["vocabulary"], c["rows"])
+
+        def run():
+            torch.autograd.grad(F.cross_entropy(logits, targets), logits)
+
+        return run
+
+    def embedding(self, c, dtype):
+        sizes = (c["vocabulary"], c["positions"], 2)
+        tables = [self.tensor(dtype, n, c["channels"], grad=True) for n in sizes]
+        ids = [self.integers(n, c["tokens"]) for n in sizes]
+        out_grad = self.tensor(dtype, c["tokens"], c["channels"])
+
+        def run():
+            out = sum(F.embedding(i, table) for i, table in zip(ids, tables))
+            torch.autograd.grad(out, tables, out_grad)
+
+        return run
+
+    def adamw(self, c, dtype):
+        weights = [self.tensor(torch.float32, n, grad=True) for n in c["sizes"]]
+        for w in weights:
+            w.grad = torch.randn_like(w)
+        optimizer = torch.optim.AdamW(weights, lr=1e-4, weight_decay=0.01, fused=True)
+        copies = [torch.empty_like(w, dtype=dtype) for w in weights]
+
+        def run():
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            optimizer.step()
+            if dtype != torch.float32:
+                with torch.no_grad():
+                    torch._foreach_copy_(copies, weights)
+
+        return run
+
+    def gemm(self, c, dtype):
+        x = self.tensor(dtype, c["m"], c["k"])
+        w = self.tensor(dtype, c["n"], c["k"])
+        bias = self.tensor(dtype, c["n"])
+
+        @torch.no_grad()
+        def run():
+            F.linear(x, w, bias)
+
+        return run
+
+    def step(self, c, dtype):
+        model = training_model(c).to(self.device).train()
+        inputs = self.batch(c)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01, fused=True)
+        called = torch.compile(model) if c.get("mode") == "compile" else model
+        mixed = (
+            torch.autocast(self.device.type, torch.bfloat16)
+            if dtype == torch.bfloat16
+            else contextlib.nullcontext()
+        )
+
+        def run():
+            optimizer.zero_grad()
+            with mixed:
+                loss = called(**inputs).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+
+        return run
+
+    def batch(self, c):
+        lengths = torch.tensor(c["lengths"], device=self.device)
+        longest = int(lengths.max())
+        ids = self.integers(c["vocabulary"], len(lengths), longest)
+        live = torch.arange(longest, device=self.device) < lengths[:, None]
+        inputs = {"input_ids": ids}
+        # Full batches take no mask, so that SDPA may choose its fastest engine.
+        if not bool(live.all()):
+            inputs["attention_mask"] = live.long()
+        if c["model"] == "bert-classifier":
+            inputs["labels"] = self.integers(c["labels"], len(lengths))
+        elif c["model"] == "bert-mlm":
+            masked = live & (torch.rand(ids.shape, device=self.device) < 0.15)
+            inputs["labels"] = torch.where(masked, ids, -100)
+        else:
+            inputs["labels"] = torch.where(live, ids, -100)
+        return inputs
+
+    # ---- protocol
+
+    def synchronize(self):
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def prepare(self, case):
+        self.case = None  # frees the last one's memory first
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        torch.manual_seed(1)
+        if case["op"] not in OPS:
+            raise ValueError(f"op: expected one of {', '.join(OPS)}, got {case['op']}")
+        run = getattr(self, case["op"])(case, DTYPES[case["dtype"]])
+        run()
+        self.synchronize()
+        self.case = run
+        return {"ready": True}
+
+    def run(self, count):
+        if self.case is None:
+            raise ValueError("run before prepare")
+        self.case()  # wakes threads and caches, as Graft's turn does
+        self.synchronize()
+        seconds = []
+        for _ in range(count):
+            begin = time.perf_counter()
+            self.case()
+            self.synchronize()
+            seconds.append(time.perf_counter() - begin)
+        return {"seconds": seconds}
+
+    def info(self):
+        import transformers
+
+        cuda = self.device.type == "cuda"
+        return {
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name() if cuda else "cpu",
+        }
+
+    def answer(self, request):
+        if "prepare" in request:
+            return self.prepare(request["prepare"])
+        if "run" in request:
+            return self.run(int(request["run"]))
+        if "info" in request:
+            return self.info()
+        raise ValueError(f"expected prepare, run or info, got {sorted(request)}")
+
+
+def attention_engine(name):
+    """A context that holds scaled_dot_product_attention to one engine."""
+    if name == "auto":
+        return contextlib.nullcontext
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    engine = {
+        "flash": SDPBackend.FLASH_ATTENTION,
+        "cudnn": SDPBackend.CUDNN_ATTENTION,
+        "efficient": SDPBackend.EFFICIENT_ATTENTION,
+        "math": SDPBackend.MATH,
+    }[name]
+    return lambda: sdpa_kernel(engine)
+
+
+def training_model(c):
+    import transformers
+
+    if c["model"] == "gpt2":
+        config = transformers.GPT2Config(
+            vocab_size=c["vocabulary"],
+            n_positions=c["positions"],
+            n_embd=c["channels"],
+            n_layer=c["layers"],
+            n_head=c["heads"],
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            use_cache=False,
+            bos_token_id=None,
+            eos_token_id=None,
+            attn_implementation="sdpa",
+        )
+        return transformers.GPT2LMHeadModel(config)
+    config = transformers.BertConfig(
+        vocab_size=c["vocabulary"],
+        max_position_embeddings=c["positions"],
+        hidden_size=c["channels"],
+        num_hidden_layers=c["layers"],
+        num_attention_heads=c["heads"],
+        intermediate_size=4 * c["channels"],
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        num_labels=c.get("labels", 2),
+        attn_implementation="sdpa",
+    )
+    if c["model"] == "bert-mlm":
+        return transformers.BertForMaskedLM(config)
+    if c["model"] == "bert-classifier":
+        return transformers.BertForSequenceClassification(config)
+    raise ValueError(f"model: expected gpt2, bert-mlm or bert-classifier, got {c['model']}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=0)
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    # Libraries may print; only answers go to the caller.
+    answers, sys.stdout = sys.stdout, sys.stderr
+    peer = Peer(args.device)
+    for line in sys.stdin:
+        try:
+            reply = peer.answer(json.loads(line))
+        except Exception as e:  # the caller decides what a failed case means
+            reply = {"error": f"{type(e).__name__}: {e}"}
+        print(json.dumps(reply), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

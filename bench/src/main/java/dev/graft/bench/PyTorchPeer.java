@@ -1,0 +1,130 @@
+package dev.graft.bench;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.graft.io.InvalidInputException;
+import dev.graft.io.Json;
+import java.io.BufferedReader;
+import java.io.BufferedWriter;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.io.OutputStreamWriter;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * Official PyTorch in a Python process beside this one (bench/peers/torch_peers.py), which times a
+ * case when asked, so that both sides take turns in one run. It runs as a user would run it: what
+ * the launcher set for this process's threads is taken out of its environment.
+ */
+final class PyTorchPeer implements AutoCloseable {
+  private static final String SCRIPT = "torch_peers.py";
+  private static final String SPIN = "GOMP_SPINCOUNT";
+  private static final long GOODBYE_SECONDS = 10;
+
+  private final String program;
+  private final Process process;
+  private final BufferedWriter requests;
+  private final BufferedReader answers;
+
+  /** A peer that speaks the script's protocol, by its command. */
+  PyTorchPeer(List<String> command) {
+    program = command.get(0);
+    ProcessBuilder builder =
+        new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT);
+    builder.environment().remove(SPIN);
+    try {
+      process = builder.start();
+    } catch (IOException e) {
+      throw new InvalidInputException("--pytorch: cannot run " + program, e);
+    }
+    requests =
+        new BufferedWriter(
+            new OutputStreamWriter(process.getOutputStream(), StandardCharsets.UTF_8));
+    answers =
+        new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
+  }
+
+  /**
+   * Starts PyTorch on the CPU.
+   *
+   * @param python a Python with the packages of bench/peers/requirements.txt
+   * @param threads of PyTorch's kernels
+   */
+  static PyTorchPeer start(String python, int threads) {
+    try (InputStream in = PyTorchPeer.class.getResourceAsStream(SCRIPT)) {
+      String script = new String(in.readAllBytes(), StandardCharsets.UTF_8);
+      return new PyTorchPeer(List.of(python, "-c", script, "--threads", Integer.toString(threads)));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** Versions, threads and device: {@code torch}, {@code threads}, {@code device} … */
+  JsonNode info() {
+    return ask(Json.object().put("info", true));
+  }
+
+  /** Builds a case and runs it once; it replaces the one before. */
+  void prepare(ObjectNode peerCase) {
+    ObjectNode request = Json.object();
+    request.set("prepare", peerCase);
+    ask(request);
+  }
+
+  /** Seconds of each of {@code runs} runs of the case, behind one that is not timed. */
+  double[] run(int runs) {
+    JsonNode seconds = ask(Json.object().put("run", runs)).path("seconds");
+    if (seconds.size() != runs) {
+      throw new IllegalStateException(program + ": expected " + runs + " times, got " + seconds);
+    }
+    double[] values = new double[runs];
+    for (int i = 0; i < runs; i++) {
+      values[i] = seconds.get(i).asDouble();
+    }
+    return values;
+  }
+
+  private JsonNode ask(ObjectNode request) {
+    String line;
+    try {
+      requests.write(Json.line(request));
+      requests.newLine();
+      requests.flush();
+      line = answers.readLine();
+    } catch (IOException e) {
+      throw new InvalidInputException("--pytorch: " + program + " ended; it says why above", e);
+    }
+    if (line == null) {
+      throw new InvalidInputException("--pytorch: " + program + " ended; it says why above");
+    }
+    JsonNode answer = Json.parseObject(Path.of(program), line.getBytes(StandardCharsets.UTF_8));
+    if (answer.has("error")) {
+      throw new IllegalStateException(
+          program + ": " + answer.get("error").asText() + ", asked " + Json.line(request));
+    }
+    return answer;
+  }
+
+  /** Ends the process. */
+  @Override
+  public void close() {
+    try {
+      requests.close();
+    } catch (IOException e) {
+      process.destroy(); // it reads no more
+    }
+    try {
+      if (!process.waitFor(GOODBYE_SECONDS, TimeUnit.SECONDS)) {
+        process.destroyForcibly();
+      }
+    } catch (InterruptedException e) {
+      process.destroyForcibly();
+      Thread.currentThread().interrupt();
+    }
+  }
+}
