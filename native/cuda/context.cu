@@ -150,6 +150,10 @@ int context_create(const graft_context_options* options, void** state) {
     GRAFT_TRY(check(*created, op,
                     cudaDeviceGetAttribute(&created->multiprocessors,
                                            cudaDevAttrMultiProcessorCount, created->device)));
+    GRAFT_TRY(check(*created, op,
+                    cudaDeviceGetAttribute(&created->shared_bytes,
+                                           cudaDevAttrMaxSharedMemoryPerBlockOptin,
+                                           created->device)));
     if (created->stream == nullptr) {
       // Not blocking: the legacy default stream of other libraries does not hold it up.
       GRAFT_TRY(

@@ -25,7 +25,8 @@ struct step_state {
 struct cuda_context {
   int device;
   int multiprocessors;
-  int capability;  // 10 * major + minor
+  int capability;    // 10 * major + minor
+  int shared_bytes;  // most shared memory a block can have
   bool owns_stream;
   bool capturing;
   cudaStream_t stream;

@@ -68,6 +68,8 @@
 //   float fma_rn(a, b, c)                    one rounding; also of double
 //   float exp2_approx, log2_approx, rsqrt_approx, rcp_approx        1 to 2 ulp, denormals are zero
 //   float natural_log(float)                 1 ulp, denormals included
+//   double natural_log(double), natural_log_plus_one(double), exponential(double)     1 ulp
+//   void sine_cosine(double, double& sine, double& cosine)                            1 ulp
 //   float maximum(float, float)              the other where one is NaN
 //   float sqrt_exact, double sqrt_exact      correctly rounded, as are + - * /
 //   uint32_t mul_hi(uint32_t, uint32_t)

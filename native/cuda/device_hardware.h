@@ -216,6 +216,12 @@ GRAFT_DEVICE float rcp_approx(float x) {
   return y;
 }
 GRAFT_DEVICE float natural_log(float x) { return ::logf(x); }
+GRAFT_DEVICE double natural_log(double x) { return ::log(x); }
+GRAFT_DEVICE double natural_log_plus_one(double x) { return ::log1p(x); }
+GRAFT_DEVICE double exponential(double x) { return ::exp(x); }
+GRAFT_DEVICE void sine_cosine(double x, double& sine, double& cosine) {
+  ::sincos(x, &sine, &cosine);
+}
 GRAFT_DEVICE float maximum(float a, float b) { return ::fmaxf(a, b); }
 GRAFT_DEVICE float sqrt_exact(float x) { return __fsqrt_rn(x); }
 GRAFT_DEVICE double sqrt_exact(double x) { return __dsqrt_rn(x); }

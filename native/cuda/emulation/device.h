@@ -182,6 +182,13 @@ GRAFT_DEVICE float log2_approx(float x) { return std::log2(detail::flushed(x)); 
 GRAFT_DEVICE float rsqrt_approx(float x) { return 1.0f / std::sqrt(detail::flushed(x)); }
 GRAFT_DEVICE float rcp_approx(float x) { return detail::flushed(1.0f / detail::flushed(x)); }
 GRAFT_DEVICE float natural_log(float x) { return std::log(x); }
+GRAFT_DEVICE double natural_log(double x) { return std::log(x); }
+GRAFT_DEVICE double natural_log_plus_one(double x) { return std::log1p(x); }
+GRAFT_DEVICE double exponential(double x) { return std::exp(x); }
+GRAFT_DEVICE void sine_cosine(double x, double& sine, double& cosine) {
+  sine = std::sin(x);
+  cosine = std::cos(x);
+}
 GRAFT_DEVICE float maximum(float a, float b) { return std::fmax(a, b); }
 GRAFT_DEVICE float sqrt_exact(float x) { return std::sqrt(x); }
 GRAFT_DEVICE double sqrt_exact(double x) { return std::sqrt(x); }

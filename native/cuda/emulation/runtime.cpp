@@ -172,7 +172,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
     case cudaDevAttrMultiProcessorCount: *value = 4; break;
     case cudaDevAttrComputeCapabilityMajor: *value = the_machine.capability / 10; break;
     case cudaDevAttrComputeCapabilityMinor: *value = the_machine.capability % 10; break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = 163 * 1024; break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = the_machine.shared_bytes; break;
   }
   return cudaSuccess;
 }

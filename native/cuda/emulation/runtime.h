@@ -100,6 +100,7 @@ struct machine {
   int driver_version = 13000;
   int devices = 1;
   int capability = 80;
+  int shared_bytes = 163 * 1024;  // most a block can have
   size_t memory_bytes = size_t{1} << 40;
 };
 void set_machine(const machine& wanted);
