@@ -8,7 +8,7 @@ import java.nio.file.Path;
 import java.util.function.Supplier;
 import org.knowm.xchart.BitmapEncoder;
 import org.knowm.xchart.BitmapEncoder.BitmapFormat;
-import org.knowm.xchart.XYChart;
+import org.knowm.xchart.internal.chartpart.Chart;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -25,7 +25,7 @@ public final class ChartFile {
    * @return false if the Java installation lacks fonts or parts of AWT (logged)
    * @throws InvalidInputException if the file cannot be written
    */
-  public static boolean write(Supplier<XYChart> chart, Path picture) {
+  public static boolean write(Supplier<? extends Chart<?, ?>> chart, Path picture) {
     // Before the first class of AWT is loaded, which reads it once.
     if (System.getProperty("java.awt.headless") == null) {
       System.setProperty("java.awt.headless", "true");
