@@ -1,4 +1,4 @@
-// Sums over the threads of a block in a fixed order.
+// Sums over the threads of a block in a fixed order, and maxima.
 #pragma once
 
 #include "device.h"
@@ -24,6 +24,20 @@ GRAFT_DEVICE T block_sum(T x, T* scratch) {
   for (int warp = 1; warp < threads / warp_size; ++warp) sum += scratch[warp];
   sync_threads();
   return sum;
+}
+
+// The largest over the block, in every thread; NaN only if all are. `scratch` as for block_sum.
+template <int threads>
+GRAFT_DEVICE float block_maximum(float x, float* scratch) {
+  GRAFT_UNROLL
+  for (int step = warp_size / 2; step > 0; step /= 2) x = maximum(x, shuffle_xor(x, step));
+  if (lane_id() == 0) scratch[warp_id()] = x;
+  sync_threads();
+  x = scratch[0];
+  GRAFT_UNROLL
+  for (int warp = 1; warp < threads / warp_size; ++warp) x = maximum(x, scratch[warp]);
+  sync_threads();
+  return x;
 }
 
 }  // namespace graft::cuda
