@@ -13,16 +13,28 @@ struct backend_table {
 
   // nullptr if the backend can serve contexts, else why not.
   const char* (*unavailable)();
+  int (*device_count)(int32_t* count);
+  int (*device_describe)(int32_t device, graft_device_info*);
   int (*context_create)(const graft_context_options*, void** state);
   int (*context_destroy)(void* state);
   int (*context_activate)(void* state);
   int (*context_threads)(void* state);
   int (*synchronize)(void* state);
+  int (*stream)(void* state, void** stream);
 
   int (*malloc)(void* state, int64_t bytes, void** address);
   int (*free)(void* state, void* address);
   int (*memcpy)(void* state, void* to, const void* from, int64_t bytes, int kind);
   int (*memset)(void* state, void* address, int value, int64_t bytes);
+  int (*host_malloc)(void* state, int64_t bytes, void** address);
+  int (*host_free)(void* state, void* address);
+
+  int (*event_create)(void* state, graft_event**);
+  int (*event_record)(void* state, graft_event*);
+  int (*event_synchronize)(void* state, graft_event*);
+  int (*event_elapsed)(void* state, graft_event* begin, graft_event* end, float* milliseconds);
+  int (*event_destroy)(void* state, graft_event*);
+  int (*host_enqueue)(void* state, graft_host_function, void* user);
 
   int (*capture_begin)(void* state);
   int (*capture_end)(void* state, graft_graph**);

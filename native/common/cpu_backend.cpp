@@ -2,6 +2,7 @@
 #include <omp.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -9,6 +10,11 @@
 #include "../cpu/cpu.h"
 #include "backend.h"
 #include "error.h"
+
+// Everything before it is done when it is recorded.
+struct graft_event {
+  std::chrono::steady_clock::time_point recorded;
+};
 
 namespace graft {
 namespace {
@@ -54,6 +60,18 @@ cpu_context& context_of(void* state) { return *static_cast<cpu_context*>(state);
 
 const char* unavailable() { return nullptr; }
 
+int device_count(int32_t* count) {
+  *count = 1;
+  return GRAFT_OK;
+}
+
+int device_describe(int32_t, graft_device_info* info) {
+  *info = {};
+  info->struct_size = sizeof *info;
+  std::strcpy(info->name, "cpu");
+  return GRAFT_OK;
+}
+
 int context_create(const graft_context_options* options, void** state) {
   if (options->device != 0)
     return fail(GRAFT_INVALID_ARGUMENT, "context_create: device: expected 0 on the CPU, got %d",
@@ -84,6 +102,11 @@ int context_activate(void* state) {
 int context_threads(void* state) { return context_of(state).threads; }
 int synchronize(void*) { return GRAFT_OK; }
 
+int stream(void*, void** out) {
+  *out = nullptr;
+  return GRAFT_OK;
+}
+
 int allocate(void*, int64_t bytes, void** address) {
   // Whole pages for large blocks, cache lines for small ones.
   const size_t alignment = bytes >= (1 << 21) ? 4096 : 64;
@@ -110,6 +133,34 @@ int copy(void*, void* to, const void* from, int64_t bytes, int) {
 
 int set(void*, void* address, int value, int64_t bytes) {
   std::memset(address, value, static_cast<size_t>(bytes));
+  return GRAFT_OK;
+}
+
+int event_create(void*, graft_event** out) {
+  *out = new (std::nothrow) graft_event{};
+  return *out != nullptr ? GRAFT_OK : fail(GRAFT_OUT_OF_MEMORY, "event_create: no memory");
+}
+
+int event_record(void*, graft_event* event) {
+  event->recorded = std::chrono::steady_clock::now();
+  return GRAFT_OK;
+}
+
+int event_synchronize(void*, graft_event*) { return GRAFT_OK; }
+
+int event_elapsed(void*, graft_event* begin, graft_event* end, float* milliseconds) {
+  *milliseconds =
+      std::chrono::duration<float, std::milli>(end->recorded - begin->recorded).count();
+  return GRAFT_OK;
+}
+
+int event_destroy(void*, graft_event* event) {
+  delete event;
+  return GRAFT_OK;
+}
+
+int host_enqueue(void*, graft_host_function function, void* user) {
+  function(user);
   return GRAFT_OK;
 }
 
@@ -213,9 +264,12 @@ GRAFT_OPS(GRAFT_FORWARD)
 const backend_table& cpu_backend() {
   static const backend_table table = {
       sizeof(backend_table), GRAFT_ABI_VERSION, GRAFT_CPU,    unavailable,
+      device_count,          device_describe,
       context_create,        context_destroy,   context_activate, context_threads,
-      synchronize,           allocate,          release,      copy,
-      set,                   capture_begin,     capture_end,  graph_launch,
+      synchronize,           stream,            allocate,     release,
+      copy,                  set,               allocate,     release,
+      event_create,          event_record,      event_synchronize, event_elapsed,
+      event_destroy,         host_enqueue,      capture_begin, capture_end,  graph_launch,
       graph_destroy,         step_begin,        loss_reset,   step_read,
       step_restore,          parameter_set_create, parameter_set_destroy, attention_workspace,
 #define GRAFT_ENTRY(name, args) name,

@@ -51,6 +51,26 @@ int graft_backend_available(int backend) {
   return 1;
 }
 
+int graft_device_count(int backend, int32_t* count) {
+  const char* op = "device_count";
+  GRAFT_TRY(check_out(op, "count", count));
+  const graft::backend_table* table = nullptr;
+  GRAFT_TRY(graft::find_backend(op, backend, &table));
+  if (const char* why = table->unavailable()) return fail(GRAFT_UNSUPPORTED, "%s: %s", op, why);
+  return table->device_count(count);
+}
+
+int graft_device_describe(int backend, int32_t device, graft_device_info* info) {
+  const char* op = "device_describe";
+  GRAFT_TRY(check_struct(op, "info", info));
+  int32_t count = 0;
+  GRAFT_TRY(graft_device_count(backend, &count));
+  GRAFT_TRY(graft::check_range(op, "device", device, 0, count - 1));
+  const graft::backend_table* table = nullptr;
+  GRAFT_TRY(graft::find_backend(op, backend, &table));
+  return table->device_describe(device, info);
+}
+
 int graft_context_create(const graft_context_options* options, graft_context** context) {
   const char* op = "context_create";
   GRAFT_TRY(check_struct(op, "options", options));
@@ -91,6 +111,12 @@ int graft_synchronize(graft_context* context) {
   return context->backend->synchronize(context->state);
 }
 
+int graft_context_stream(graft_context* context, void** stream) {
+  GRAFT_TRY(check_context("context_stream", context));
+  GRAFT_TRY(check_out("context_stream", "stream", stream));
+  return context->backend->stream(context->state, stream);
+}
+
 int graft_malloc(graft_context* context, int64_t bytes, void** address) {
   GRAFT_TRY(check_context("malloc", context));
   GRAFT_TRY(check_out("malloc", "address", address));
@@ -123,6 +149,62 @@ int graft_memset(graft_context* context, void* address, int value, int64_t bytes
   GRAFT_TRY(graft::check_pointer("memset", "address", address, bytes, 1));
   if (bytes == 0) return GRAFT_OK;
   return context->backend->memset(context->state, address, value, bytes);
+}
+
+int graft_host_malloc(graft_context* context, int64_t bytes, void** address) {
+  GRAFT_TRY(check_context("host_malloc", context));
+  GRAFT_TRY(check_out("host_malloc", "address", address));
+  GRAFT_TRY(graft::check_range("host_malloc", "bytes", bytes, 0));
+  *address = nullptr;
+  if (bytes == 0) return GRAFT_OK;
+  return context->backend->host_malloc(context->state, bytes, address);
+}
+
+int graft_host_free(graft_context* context, void* address) {
+  GRAFT_TRY(check_context("host_free", context));
+  if (address == nullptr) return GRAFT_OK;
+  return context->backend->host_free(context->state, address);
+}
+
+int graft_event_create(graft_context* context, graft_event** event) {
+  GRAFT_TRY(check_context("event_create", context));
+  GRAFT_TRY(check_out("event_create", "event", event));
+  return context->backend->event_create(context->state, event);
+}
+
+int graft_event_record(graft_context* context, graft_event* event) {
+  GRAFT_TRY(check_context("event_record", context));
+  GRAFT_TRY(check_out("event_record", "event", event));
+  return context->backend->event_record(context->state, event);
+}
+
+int graft_event_synchronize(graft_context* context, graft_event* event) {
+  GRAFT_TRY(check_context("event_synchronize", context));
+  GRAFT_TRY(check_out("event_synchronize", "event", event));
+  return context->backend->event_synchronize(context->state, event);
+}
+
+int graft_event_elapsed(graft_context* context, graft_event* begin, graft_event* end,
+                        float* milliseconds) {
+  const char* op = "event_elapsed";
+  GRAFT_TRY(check_context(op, context));
+  GRAFT_TRY(check_out(op, "begin", begin));
+  GRAFT_TRY(check_out(op, "end", end));
+  GRAFT_TRY(check_out(op, "milliseconds", milliseconds));
+  return context->backend->event_elapsed(context->state, begin, end, milliseconds);
+}
+
+int graft_event_destroy(graft_context* context, graft_event* event) {
+  GRAFT_TRY(check_context("event_destroy", context));
+  if (event == nullptr) return GRAFT_OK;
+  return context->backend->event_destroy(context->state, event);
+}
+
+int graft_host_enqueue(graft_context* context, graft_host_function function, void* user) {
+  GRAFT_TRY(check_context("host_enqueue", context));
+  if (function == nullptr)
+    return fail(GRAFT_INVALID_ARGUMENT, "host_enqueue: function: expected an address, got NULL");
+  return context->backend->host_enqueue(context->state, function, user);
 }
 
 int graft_capture_begin(graft_context* context) {

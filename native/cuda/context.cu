@@ -126,6 +126,30 @@ const char* unavailable() {
   return nullptr;
 }
 
+int device_count(int32_t* count) {
+  int devices = 0;
+  const cudaError_t status = cudaGetDeviceCount(&devices);
+  if (status != cudaSuccess)
+    return fail(GRAFT_DEVICE_ERROR, "device_count: %s", cudaGetErrorString(status));
+  *count = devices < most_devices ? devices : most_devices;
+  return GRAFT_OK;
+}
+
+int device_describe(int32_t device, graft_device_info* info) {
+  const char* op = "device_describe";
+  const cuda_context context{.device = device};
+  cudaDeviceProp properties;
+  GRAFT_TRY(check(context, op, cudaGetDeviceProperties(&properties, device)));
+  *info = {};
+  info->struct_size = sizeof *info;
+  std::snprintf(info->name, sizeof info->name, "%s", properties.name);
+  info->memory_bytes = static_cast<int64_t>(properties.totalGlobalMem);
+  info->capability = capability_of(device);
+  info->multiprocessors = properties.multiProcessorCount;
+  GRAFT_TRY(check(context, op, cudaDriverGetVersion(&info->driver_version)));
+  return check(context, op, cudaRuntimeGetVersion(&info->runtime_version));
+}
+
 int context_create(const graft_context_options* options, void** state) {
   const char* op = "context_create";
   int devices = 0;
@@ -197,6 +221,11 @@ int synchronize(void* state) {
   const auto& context = *static_cast<cuda_context*>(state);
   GRAFT_TRY(enter_uncaptured(context, "synchronize"));
   return check(context, "synchronize", cudaStreamSynchronize(context.stream));
+}
+
+int stream(void* state, void** out) {
+  *out = static_cast<cuda_context*>(state)->stream;
+  return GRAFT_OK;
 }
 
 }  // namespace graft::cuda

@@ -43,14 +43,25 @@ int enter_uncaptured(const cuda_context& context, const char* op);
 
 // What backend.cu collects into the table. The names are backend.h's.
 const char* unavailable();
+int device_count(int32_t* count);
+int device_describe(int32_t device, graft_device_info*);
 int context_create(const graft_context_options*, void** state);
 int context_destroy(void* state);
 int context_activate(void* state);
 int synchronize(void* state);
+int stream(void* state, void** stream);
 int allocate(void* state, int64_t bytes, void** address);
 int release(void* state, void* address);
 int copy(void* state, void* to, const void* from, int64_t bytes, int kind);
 int set(void* state, void* address, int value, int64_t bytes);
+int host_allocate(void* state, int64_t bytes, void** address);
+int host_release(void* state, void* address);
+int event_create(void* state, graft_event**);
+int event_record(void* state, graft_event*);
+int event_synchronize(void* state, graft_event*);
+int event_elapsed(void* state, graft_event* begin, graft_event* end, float* milliseconds);
+int event_destroy(void* state, graft_event*);
+int host_enqueue(void* state, graft_host_function, void* user);
 int capture_begin(void* state);
 int capture_end(void* state, graft_graph**);
 int graph_launch(void* state, graft_graph*);

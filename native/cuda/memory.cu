@@ -34,6 +34,22 @@ int release(void* state, void* address) {
   return check(context, "free", cudaFree(address));
 }
 
+int host_allocate(void* state, int64_t bytes, void** address) {
+  const auto& context = *static_cast<cuda_context*>(state);
+  GRAFT_TRY(enter_uncaptured(context, "host_malloc"));
+  const cudaError_t status = cudaMallocHost(address, static_cast<size_t>(bytes));
+  if (status != cudaErrorMemoryAllocation) return check(context, "host_malloc", status);
+  cudaGetLastError();
+  return fail(GRAFT_OUT_OF_MEMORY, "host_malloc: %lld bytes of page-locked memory asked for",
+              static_cast<long long>(bytes));
+}
+
+int host_release(void* state, void* address) {
+  const auto& context = *static_cast<cuda_context*>(state);
+  GRAFT_TRY(enter_uncaptured(context, "host_free"));
+  return check(context, "host_free", cudaFreeHost(address));
+}
+
 int copy(void* state, void* to, const void* from, int64_t bytes, int kind) {
   const auto& context = *static_cast<cuda_context*>(state);
   GRAFT_TRY(enter(context, "memcpy"));

@@ -1,6 +1,7 @@
 // Contexts, memory, step state, error texts.
 #include "support.h"
 
+#include <chrono>
 #include <thread>
 
 using namespace graft_test;
@@ -80,6 +81,34 @@ TEST(Context, isaLimits) {
   EXPECT_EQ(GRAFT_OK, graft_cpu_limit_isa(GRAFT_ISA_BASELINE));
   EXPECT_EQ(GRAFT_ISA_BASELINE, graft_cpu_isa());
   EXPECT_EQ(GRAFT_OK, graft_cpu_limit_isa(highest));
+}
+
+TEST(Context, onTheCpuTheStreamIsTheCaller) {
+  context c;
+  void* stream = &c;
+  EXPECT_EQ(GRAFT_OK, graft_context_stream(c, &stream));
+  EXPECT_EQ(nullptr, stream);
+  int calls = 0;
+  EXPECT_EQ(GRAFT_OK, graft_host_enqueue(c, [](void* n) { ++*static_cast<int*>(n); }, &calls));
+  EXPECT_EQ(1, calls) << "at once";
+  expect_error(GRAFT_INVALID_ARGUMENT, graft_host_enqueue(c, nullptr, nullptr), {"function"});
+  graft_event *begin = nullptr, *end = nullptr;
+  ASSERT_EQ(GRAFT_OK, graft_event_create(c, &begin));
+  ASSERT_EQ(GRAFT_OK, graft_event_create(c, &end));
+  EXPECT_EQ(GRAFT_OK, graft_event_record(c, begin));
+  std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  EXPECT_EQ(GRAFT_OK, graft_event_record(c, end));
+  EXPECT_EQ(GRAFT_OK, graft_event_synchronize(c, end));
+  float milliseconds = 0;
+  EXPECT_EQ(GRAFT_OK, graft_event_elapsed(c, begin, end, &milliseconds));
+  EXPECT_GE(milliseconds, 1.5f);
+  EXPECT_EQ(GRAFT_OK, graft_event_destroy(c, begin));
+  EXPECT_EQ(GRAFT_OK, graft_event_destroy(c, end));
+  EXPECT_EQ(GRAFT_OK, graft_event_destroy(c, nullptr));
+  void* memory = nullptr;
+  EXPECT_EQ(GRAFT_OK, graft_host_malloc(c, 100, &memory));
+  EXPECT_EQ(0u, reinterpret_cast<uintptr_t>(memory) % 64);
+  EXPECT_EQ(GRAFT_OK, graft_host_free(c, memory));
 }
 
 TEST(Context, graphsAreUnsupportedOnTheCpu) {

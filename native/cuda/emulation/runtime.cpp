@@ -1,7 +1,9 @@
 #include "runtime.h"
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -19,8 +21,14 @@ struct graph {
   std::vector<task> tasks;
 };
 struct stream {
-  std::vector<task> tasks;
+  std::deque<task> tasks;
   graph* captured = nullptr;
+  size_t done = 0;  // tasks run so far
+};
+struct event {
+  stream* recorded_on = nullptr;
+  size_t position = 0;  // reached when the stream has run so many tasks
+  std::chrono::steady_clock::time_point reached;
 };
 
 namespace {
@@ -29,6 +37,7 @@ namespace {
 // of large offsets cost address space only.
 constexpr size_t most_filled = size_t{256} << 20;
 constexpr size_t red_zone = 256;
+constexpr int multiprocessors = 4;
 constexpr unsigned char red_zone_byte = 0xA5;
 
 std::recursive_mutex mutex;
@@ -50,17 +59,23 @@ cudaError_t enqueue(cudaStream_t handle, task work) {
   lock hold(mutex);
   if (sticky != cudaSuccess) return sticky;
   stream& own = of(handle);
-  (own.captured != nullptr ? own.captured->tasks : own.tasks).push_back(std::move(work));
+  if (own.captured != nullptr)
+    own.captured->tasks.push_back(std::move(work));
+  else
+    own.tasks.push_back(std::move(work));
   return cudaSuccess;
 }
 
-// Runs what waits in a stream.
-cudaError_t drain(stream& own) {
-  std::vector<task> tasks;
-  tasks.swap(own.tasks);
-  for (const task& work : tasks) {
+// Runs what waits in a stream, up to a number of tasks since its beginning.
+cudaError_t drain(stream& own, size_t until = SIZE_MAX) {
+  while (!own.tasks.empty() && own.done < until) {
+    const task work = std::move(own.tasks.front());
+    own.tasks.pop_front();
+    ++own.done;
     const cudaError_t status = work();
-    if (status != cudaSuccess) return status;
+    if (status == cudaSuccess) continue;
+    own.tasks.clear();
+    return status;
   }
   return sticky;
 }
@@ -162,6 +177,12 @@ cudaError_t cudaGetDeviceCount(int* count) {
   return cudaSuccess;
 }
 
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  if (device < 0 || device >= the_machine.devices) return cudaErrorInvalidDevice;
+  *properties = {"emulated CUDA device", the_machine.memory_bytes, multiprocessors};
+  return cudaSuccess;
+}
+
 cudaError_t cudaSetDevice(int device) {
   if (sticky != cudaSuccess) return sticky;
   return device >= 0 && device < the_machine.devices ? cudaSuccess : cudaErrorInvalidDevice;
@@ -169,7 +190,7 @@ cudaError_t cudaSetDevice(int device) {
 
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
-    case cudaDevAttrMultiProcessorCount: *value = 4; break;
+    case cudaDevAttrMultiProcessorCount: *value = multiprocessors; break;
     case cudaDevAttrComputeCapabilityMajor: *value = the_machine.capability / 10; break;
     case cudaDevAttrComputeCapabilityMinor: *value = the_machine.capability % 10; break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = the_machine.shared_bytes; break;
@@ -245,6 +266,69 @@ cudaError_t cudaGraphDestroy(cudaGraph_t source) {
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
   delete executable;
+  return sticky;
+}
+
+cudaError_t cudaEventCreate(cudaEvent_t* out) {
+  *out = new event;
+  return sticky;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t own) {
+  // What waits in a stream may still write its time.
+  if (own->recorded_on != nullptr && sticky == cudaSuccess) cudaEventSynchronize(own);
+  delete own;
+  return sticky;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t own, cudaStream_t handle) {
+  lock hold(mutex);
+  if (of(handle).captured != nullptr) return cudaErrorStreamCaptureUnsupported;
+  const cudaError_t status = enqueue(handle, [own] {
+    own->reached = std::chrono::steady_clock::now();
+    return cudaSuccess;
+  });
+  if (status != cudaSuccess) return status;
+  own->recorded_on = &of(handle);
+  own->position = own->recorded_on->done + own->recorded_on->tasks.size();
+  return cudaSuccess;
+}
+
+// Runs what was enqueued before the event, and no more.
+cudaError_t cudaEventSynchronize(cudaEvent_t own) {
+  lock hold(mutex);
+  if (sticky != cudaSuccess || own->recorded_on == nullptr) return sticky;
+  if (streams.count(own->recorded_on) == 0) return sticky;  // it ended, all its work done
+  return drain(*own->recorded_on, own->position);
+}
+
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  lock hold(mutex);
+  if (begin->recorded_on == nullptr || end->recorded_on == nullptr) return cudaErrorInvalidValue;
+  *milliseconds =
+      std::chrono::duration<float, std::milli>(end->reached - begin->reached).count();
+  return sticky;
+}
+
+cudaError_t cudaLaunchHostFunc(cudaStream_t handle, cudaHostFn_t function, void* user) {
+  return enqueue(handle, [=] {
+    function(user);
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaMallocHost(void** address, size_t bytes) {
+  if (sticky != cudaSuccess) return sticky;
+  *address = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  return *address != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+// Waits for everything, as cudaFreeHost does.
+cudaError_t cudaFreeHost(void* address) {
+  lock hold(mutex);
+  for (stream* one : streams)
+    if (sticky == cudaSuccess) drain(*one);
+  std::free(address);
   return sticky;
 }
 

@@ -110,6 +110,21 @@ GRAFT_API int graft_load_backend(int backend, const char* path);
 /* 1 if contexts of this backend can be created now, else 0 (graft_last_error() says why). */
 GRAFT_API int graft_backend_available(int backend);
 
+/* What a device of an available backend is. */
+typedef struct graft_device_info {
+  int64_t struct_size;
+  char name[128];       /* as the driver calls it; "cpu" on the CPU                            */
+  int64_t memory_bytes; /* of its own; 0 on the CPU                                            */
+  int32_t capability;   /* CUDA: 10 * major + minor, for example 90; CPU: 0                    */
+  int32_t multiprocessors; /* CUDA; CPU: 0                                                     */
+  int32_t driver_version;  /* CUDA version the driver supports: 1000 * major + 10 * minor; 0   */
+  int32_t runtime_version; /* CUDA version of the plugin's runtime, counted as above; CPU: 0   */
+} graft_device_info;
+/* Devices of a backend; 1 on the CPU. GRAFT_UNSUPPORTED if the backend is not available. */
+GRAFT_API int graft_device_count(int backend, int32_t* count);
+/* Describes one; struct_size must be set. */
+GRAFT_API int graft_device_describe(int backend, int32_t device, graft_device_info* info);
+
 GRAFT_API int graft_context_create(const graft_context_options* options, graft_context** context);
 /* Waits for the context's work, then frees it. NULL is allowed. Memory from graft_malloc stays. */
 GRAFT_API int graft_context_destroy(graft_context* context);
@@ -120,6 +135,9 @@ GRAFT_API int graft_context_activate(graft_context* context);
 GRAFT_API int graft_context_threads(graft_context* context);
 /* Returns when all work of the context is done; reports asynchronous errors. */
 GRAFT_API int graft_synchronize(graft_context* context);
+/* The cudaStream_t the context orders its work on, for libraries that enqueue there (cuBLASLt); it
+   stays the context's. NULL on the CPU. */
+GRAFT_API int graft_context_stream(graft_context* context, void** stream);
 
 /* Device memory, 64-byte aligned at least (256 on CUDA). Not initialised. bytes = 0 gives NULL. */
 GRAFT_API int graft_malloc(graft_context* context, int64_t bytes, void** address);
@@ -134,6 +152,28 @@ typedef enum graft_copy_kind {
 GRAFT_API int graft_memcpy(graft_context* context, void* to, const void* from, int64_t bytes,
                            int kind);
 GRAFT_API int graft_memset(graft_context* context, void* address, int value, int64_t bytes);
+
+/* Host memory that a device copies from and to at full speed and without the caller waiting
+   (page-locked on CUDA), 64-byte aligned at least. Not initialised. bytes = 0 gives NULL. */
+GRAFT_API int graft_host_malloc(graft_context* context, int64_t bytes, void** address);
+GRAFT_API int graft_host_free(graft_context* context, void* address);
+
+/* A place in the order of the stream: it is reached when all work that was enqueued before its last
+   graft_event_record is done. Not within a capture. On the CPU it is reached at once. */
+typedef struct graft_event graft_event;
+GRAFT_API int graft_event_create(graft_context* context, graft_event** event);
+GRAFT_API int graft_event_record(graft_context* context, graft_event* event);
+/* Returns when the event is reached; at once if it was never recorded. */
+GRAFT_API int graft_event_synchronize(graft_context* context, graft_event* event);
+/* Milliseconds between two recorded events; waits for the second. */
+GRAFT_API int graft_event_elapsed(graft_context* context, graft_event* begin, graft_event* end,
+                                  float* milliseconds);
+GRAFT_API int graft_event_destroy(graft_context* context, graft_event* event);
+
+/* Runs function(user) on a thread of the host, in the order of the stream; captured like a kernel.
+   The function must not call Graft or CUDA with this context. On the CPU it runs at once. */
+typedef void (*graft_host_function)(void* user);
+GRAFT_API int graft_host_enqueue(graft_context* context, graft_host_function function, void* user);
 
 /* Capture of a sequence of calls into one graph (CUDA graphs). CPU: GRAFT_UNSUPPORTED. */
 typedef struct graft_graph graft_graph;

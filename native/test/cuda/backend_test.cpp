@@ -67,6 +67,25 @@ TEST(CudaBackend, refusesADeviceThatIsNotThere) {
   }
 }
 
+TEST(CudaBackend, describesItsDevices) {
+  cuda_context loaded;
+  int32_t count = 0;
+  ASSERT_EQ(GRAFT_OK, graft_device_count(GRAFT_CUDA, &count)) << graft_last_error();
+  ASSERT_GE(count, 1);
+  auto info = arguments<graft_device_info>();
+  ASSERT_EQ(GRAFT_OK, graft_device_describe(GRAFT_CUDA, 0, &info)) << graft_last_error();
+  EXPECT_GE(info.capability, 80);
+  EXPECT_GE(info.multiprocessors, 1);
+  EXPECT_GT(info.memory_bytes, 0);
+  EXPECT_GE(info.driver_version, 13000);
+  EXPECT_EQ(13, info.runtime_version / 1000);
+  if (!on_real_card()) EXPECT_STREQ("emulated CUDA device", info.name);
+  expect_error(GRAFT_INVALID_SHAPE, graft_device_describe(GRAFT_CUDA, count, &info),
+               {"device_describe", "device"});
+  ASSERT_EQ(GRAFT_OK, graft_device_describe(GRAFT_CPU, 0, &info));
+  EXPECT_STREQ("cpu", info.name);
+}
+
 TEST(CudaBackend, opsThatAreNotThereSaySo) {
   cuda_context c;
   auto args = arguments<graft_cast_args>();
@@ -162,6 +181,81 @@ TEST(CudaBackend, stepInputsTravelWithTheStream) {
   weight.download(&got);
   EXPECT_FLOAT_EQ(-1.25f, got);
   EXPECT_EQ(GRAFT_OK, graft_parameter_set_destroy(c, set));
+}
+
+// What is enqueued before an event is done when it is reached; what comes after need not be.
+TEST(CudaBackend, eventsMarkAPlaceInTheStream) {
+  cuda_context c;
+  void* stream = nullptr;
+  ASSERT_EQ(GRAFT_OK, graft_context_stream(c, &stream));
+  EXPECT_NE(nullptr, stream);
+  void *host = nullptr, *address = nullptr;
+  ASSERT_EQ(GRAFT_OK, graft_host_malloc(c, 4, &host)) << graft_last_error();
+  EXPECT_EQ(0u, reinterpret_cast<uintptr_t>(host) % 64);
+  ASSERT_EQ(GRAFT_OK, graft_malloc(c, 4, &address));
+  graft_event *begin = nullptr, *end = nullptr;
+  ASSERT_EQ(GRAFT_OK, graft_event_create(c, &begin));
+  ASSERT_EQ(GRAFT_OK, graft_event_create(c, &end));
+  EXPECT_EQ(GRAFT_OK, graft_event_synchronize(c, begin)) << "never recorded";
+  ASSERT_EQ(GRAFT_OK, graft_event_record(c, begin));
+  auto* word = static_cast<int32_t*>(host);
+  *word = 7;
+  ASSERT_EQ(GRAFT_OK, graft_memcpy(c, address, host, 4, GRAFT_HOST_TO_DEVICE));
+  ASSERT_EQ(GRAFT_OK, graft_event_record(c, end));
+  ASSERT_EQ(GRAFT_OK, graft_event_synchronize(c, end));
+  *word = 8;  // the copy is over
+  int32_t got = 0;
+  ASSERT_EQ(GRAFT_OK, graft_memcpy(c, &got, address, 4, GRAFT_DEVICE_TO_HOST));
+  if (!on_real_card()) {
+    EXPECT_EQ(GRAFT_OK, graft_event_synchronize(c, end));
+    EXPECT_EQ(0, got) << "was enqueued after the event";
+  }
+  c.synchronize();
+  EXPECT_EQ(7, got);
+  float milliseconds = -1;
+  ASSERT_EQ(GRAFT_OK, graft_event_elapsed(c, begin, end, &milliseconds)) << graft_last_error();
+  EXPECT_GE(milliseconds, 0);
+  ASSERT_EQ(GRAFT_OK, graft_capture_begin(c));
+  for (const int status : {graft_event_record(c, end), graft_event_synchronize(c, end)})
+    expect_error(GRAFT_INVALID_ARGUMENT, status, {"outside of a capture"});
+  graft_graph* graph = nullptr;
+  ASSERT_EQ(GRAFT_OK, graft_capture_end(c, &graph));
+  EXPECT_EQ(GRAFT_OK, graft_graph_destroy(c, graph));
+  EXPECT_EQ(GRAFT_OK, graft_event_destroy(c, begin));
+  EXPECT_EQ(GRAFT_OK, graft_event_destroy(c, end));
+  EXPECT_EQ(GRAFT_OK, graft_free(c, address));
+  EXPECT_EQ(GRAFT_OK, graft_host_free(c, host));
+}
+
+TEST(CudaBackend, hostFunctionsRunInOrder_andInGraphs) {
+  cuda_context c;
+  struct seen {
+    const int32_t* word;
+    std::vector<int32_t> values;
+  };
+  int32_t word = 0;
+  seen log{&word, {}};
+  const auto look = [](void* user) {
+    auto* own = static_cast<seen*>(user);
+    own->values.push_back(*own->word);
+  };
+  device_array from(c, std::vector<int32_t>{5});
+  expect_error(GRAFT_INVALID_ARGUMENT, graft_host_enqueue(c, nullptr, &log), {"function"});
+  ASSERT_EQ(GRAFT_OK, graft_host_enqueue(c, look, &log));
+  ASSERT_EQ(GRAFT_OK, graft_memcpy(c, &word, from.data(), 4, GRAFT_DEVICE_TO_HOST));
+  ASSERT_EQ(GRAFT_OK, graft_host_enqueue(c, look, &log));
+  c.synchronize();
+  EXPECT_EQ((std::vector<int32_t>{0, 5}), log.values);
+  ASSERT_EQ(GRAFT_OK, graft_capture_begin(c));
+  ASSERT_EQ(GRAFT_OK, graft_host_enqueue(c, look, &log));
+  graft_graph* graph = nullptr;
+  ASSERT_EQ(GRAFT_OK, graft_capture_end(c, &graph));
+  EXPECT_EQ(2u, log.values.size());
+  ASSERT_EQ(GRAFT_OK, graft_graph_launch(c, graph));
+  ASSERT_EQ(GRAFT_OK, graft_graph_launch(c, graph));
+  c.synchronize();
+  EXPECT_EQ(4u, log.values.size());
+  EXPECT_EQ(GRAFT_OK, graft_graph_destroy(c, graph));
 }
 
 // One captured graph serves all steps: what changes is in the step state.
