@@ -2,6 +2,7 @@ package dev.graft.program;
 
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
+import dev.graft.runtime.Graph;
 import dev.graft.runtime.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -16,7 +17,9 @@ import java.util.Map;
  * (lays out the activations by lifetime and binds every call), then {@link #run} any number of
  * times.
  *
- * <p>Running allocates nothing on the Java heap and does not synchronise.
+ * <p>Running allocates nothing on the Java heap and does not synchronise. Where the device can
+ * capture work (CUDA), the first run warms the kernels up, the second captures the calls, and from
+ * then on a run is the launch of one graph.
  */
 public final class Program implements AutoCloseable {
   private static final long ALIGNMENT = 256;
@@ -48,6 +51,8 @@ public final class Program implements AutoCloseable {
   private Call[] calls;
   private long bytes;
   private boolean closed;
+  private boolean warm;
+  private Graph graph;
 
   /** An empty program whose activations will live in {@code arena}. */
   public Program(String name, ActivationArena arena) {
@@ -140,6 +145,7 @@ public final class Program implements AutoCloseable {
   }
 
   void bind() {
+    forgetGraph();
     for (Activation activation : activations.values()) {
       if (activation.last >= 0 || activation.keep) {
         activation.tensor.place(arena.arena(), arena.address() + activation.offset);
@@ -163,14 +169,40 @@ public final class Program implements AutoCloseable {
   /** Runs every call in order. */
   public void run() {
     requireRunnable();
+    if (warm && graph == null && arena.device().captures()) {
+      graph = arena.device().capture(this::runCalls);
+    }
+    if (graph != null) {
+      graph.launch();
+    } else {
+      runCalls();
+      warm = true;
+    }
+  }
+
+  private void runCalls() {
     Call[] list = calls;
     for (int i = 0; i < list.length; i++) {
       list[i].run();
     }
   }
 
+  /** Whether runs are launches of a captured graph by now. */
+  public boolean isCaptured() {
+    return graph != null;
+  }
+
+  /** The calls have other addresses now. */
+  private void forgetGraph() {
+    warm = false;
+    if (graph != null) {
+      graph.close();
+      graph = null;
+    }
+  }
+
   /**
-   * Runs with a clock around each call.
+   * Runs with a clock around each call, waiting for the device after it.
    *
    * @return nanoseconds summed by call name, in order of first appearance
    */
@@ -180,6 +212,7 @@ public final class Program implements AutoCloseable {
     for (Call call : calls) {
       long start = System.nanoTime();
       call.run();
+      device().synchronize();
       nanos.merge(call.name(), System.nanoTime() - start, Long::sum);
     }
     return nanos;
@@ -205,6 +238,7 @@ public final class Program implements AutoCloseable {
     if (!closed) {
       closed = true;
       arena.remove(this);
+      forgetGraph();
       recorded.forEach(Call::close);
     }
   }

@@ -12,6 +12,12 @@ public final class Address extends Pointer {
     this.address = address;
   }
 
+  /** Points this to another address; for one object used many times. */
+  Address moveTo(long to) {
+    this.address = to;
+    return this;
+  }
+
   /** A pointer of any type to {@code address}, or null for 0. */
   public static Pointer of(long address) {
     return address == 0 ? null : new Address(address);

@@ -1,5 +1,6 @@
 package dev.graft.runtime;
 
+import dev.graft.bindings.GraftException;
 import dev.graft.bindings.Status;
 import dev.graft.bindings.global.graft;
 import dev.graft.bindings.graft_context;
@@ -10,6 +11,8 @@ import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerPointer;
 
@@ -18,16 +21,32 @@ import org.bytedeco.javacpp.PointerPointer;
  * #activate()} makes the calling thread that one. Closing it closes the arenas on it.
  */
 public final class Device extends NativeOwner {
+  private enum Kind {
+    CPU,
+    CUDA,
+    EMULATED
+  }
+
+  private static final Pattern CUDA_NAME = Pattern.compile("cuda(?::(\\d{1,3}))?");
+
+  private final Kind kind;
   private final graft_context context;
   private final String name;
+  private final int index;
   private final int threads;
   private final graft_step_inputs inputs = new graft_step_inputs();
   private final graft_step_results results = new graft_step_results();
   private final Set<Arena> arenas = Collections.newSetFromMap(new IdentityHashMap<>());
+  private final Set<Graph> graphs = Collections.newSetFromMap(new IdentityHashMap<>());
+  private final Staging staging;
   private Gemm gemm;
 
-  private Device(int backend, String name, int index, int threads) {
+  private Device(Kind kind, String name, int index, int threads) {
+    this.kind = kind;
     this.name = name;
+    this.index = index;
+    this.staging = kind == Kind.CPU ? null : new Staging(this);
+    int backend = kind == Kind.CPU ? graft.GRAFT_CPU : graft.GRAFT_CUDA;
     try (graft_context_options options = new graft_context_options();
         PointerPointer<graft_context> out = new PointerPointer<>(1)) {
       Pointer.memset(options, 0, options.sizeof());
@@ -53,7 +72,66 @@ public final class Device extends NativeOwner {
     if (threads < 0) {
       throw new IllegalArgumentException("threads: expected at least 0, got " + threads);
     }
-    return new Device(graft.GRAFT_CPU, "cpu", 0, threads);
+    return new Device(Kind.CPU, "cpu", 0, threads);
+  }
+
+  /**
+   * A CUDA device, {@code "cuda:0"} for index 0, with a stream of its own.
+   *
+   * @throws DeviceUnavailableException if CUDA cannot be used here, saying why
+   * @throws GraftException.InvalidArgument if there is no such device
+   */
+  public static Device cuda(int index) {
+    if (index < 0) {
+      throw new IllegalArgumentException("device: expected an index of at least 0, got " + index);
+    }
+    CudaBackend.require();
+    return new Device(Kind.CUDA, "cuda:" + index, index, 0);
+  }
+
+  /**
+   * The CUDA kernels emulated on the processor, for tests: {@code "emulate"}. It takes the place of
+   * CUDA for the whole process.
+   *
+   * @throws DeviceUnavailableException if its library is not there, see {@link
+   *     CudaBackend#EMULATED_LIBRARY}
+   */
+  public static Device emulated() {
+    CudaBackend.requireEmulated();
+    return new Device(Kind.EMULATED, "emulate", 0, 0);
+  }
+
+  /**
+   * A device by the name users write.
+   *
+   * @param name {@code cpu}, {@code cuda} (the first), {@code cuda:N} or {@code emulate}
+   * @param threads of the processor; 0 for OpenMP's default; no matter to others
+   * @throws IllegalArgumentException if there is no such name
+   * @throws DeviceUnavailableException if CUDA cannot be used here, saying why
+   */
+  public static Device open(String name, int threads) {
+    if (name.equals("cpu")) {
+      return cpu(threads);
+    }
+    if (name.equals("emulate")) {
+      return emulated();
+    }
+    Matcher cuda = CUDA_NAME.matcher(name);
+    if (!cuda.matches()) {
+      throw new IllegalArgumentException(
+          "device: expected cpu, cuda, cuda:N or emulate, got " + name);
+    }
+    return cuda(cuda.group(1) == null ? 0 : Integer.parseInt(cuda.group(1)));
+  }
+
+  /** Whether its memory is the host's. */
+  public boolean isHost() {
+    return kind == Kind.CPU;
+  }
+
+  /** Copies to and from its memory; null where that is the host's. */
+  Staging staging() {
+    return staging;
   }
 
   /** Binds the calling thread to this device. Call it once on each thread that uses the device. */
@@ -67,7 +145,12 @@ public final class Device extends NativeOwner {
     return name;
   }
 
-  /** CPU threads an op uses. */
+  /** Which of its kind it is, from 0. */
+  int index() {
+    return index;
+  }
+
+  /** CPU threads an op uses; 0 on other devices. */
   public int threads() {
     return threads;
   }
@@ -92,11 +175,46 @@ public final class Device extends NativeOwner {
     arenas.remove(arena);
   }
 
+  synchronized void add(Graph graph) {
+    graphs.add(graph);
+  }
+
+  synchronized void remove(Graph graph) {
+    graphs.remove(graph);
+  }
+
+  /** Whether work can be captured and launched again as a whole. */
+  public boolean captures() {
+    return kind != Kind.CPU;
+  }
+
+  /**
+   * Captures what {@code work} enqueues here; none of it runs yet. It must neither allocate on the
+   * device nor wait for it.
+   */
+  public Graph capture(Runnable work) {
+    return new Graph(this, work);
+  }
+
+  /** The {@code cudaStream_t} the work is ordered on, for other CUDA libraries; null on the CPU. */
+  Pointer stream() {
+    try (PointerPointer<Pointer> out = new PointerPointer<>(1)) {
+      out.put(0, (Pointer) null);
+      Status.check(graft.graft_context_stream(context(), out));
+      return out.get();
+    }
+  }
+
   /** Matrix products on this device. */
   public synchronized Gemm gemm() {
     requireOpen();
     if (gemm == null) {
-      gemm = new OneDnnGemm(this);
+      gemm =
+          switch (kind) {
+            case CPU -> new OneDnnGemm(this);
+            case EMULATED -> new EmulatedGemm(this);
+            case CUDA -> new CublasLtGemm(this);
+          };
     }
     return gemm;
   }
@@ -174,7 +292,7 @@ public final class Device extends NativeOwner {
     check(graft.graft_synchronize(context()));
   }
 
-  private static void check(int status) {
+  static void check(int status) {
     if (status != graft.GRAFT_OK) {
       Status.check(status);
     }
@@ -182,6 +300,12 @@ public final class Device extends NativeOwner {
 
   @Override
   protected void release() {
+    if (!isHost()) {
+      // Work on its way still uses what is freed here; its failure was told by an earlier call.
+      graft.graft_synchronize(context);
+      List.copyOf(graphs).forEach(Graph::close);
+      staging.close();
+    }
     if (gemm != null) {
       gemm.close();
     }

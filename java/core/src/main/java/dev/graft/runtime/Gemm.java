@@ -113,6 +113,46 @@ public interface Gemm extends AutoCloseable {
         throw new IllegalArgumentException("gemm: scale: expected 1 beside a bias, got " + scale);
       }
     }
+
+    /** Rows of c. */
+    long m() {
+      return transposeA ? a.count() : a.rows();
+    }
+
+    /** Columns of c. */
+    long n() {
+      return transposeB ? b.rows() : b.count();
+    }
+
+    /** Terms of each sum. */
+    long k() {
+      return transposeA ? a.rows() : a.count();
+    }
+
+    void requireFits() {
+      long inner = transposeB ? b.count() : b.rows();
+      expect(inner == k(), "b: expected %d as inner size, got %s", k(), b);
+      expect(c.rows() == m() && c.count() == n(), "c: expected [%d, %d], got %s", m(), n(), c);
+      expect(b.dtype() == a.dtype(), "b: expected dtype %s, got %s", a.dtype(), b);
+      expect(a.dtype() != DType.INT32, "a: expected fp32 or bf16, got %s", a);
+      expect(
+          c.dtype() == a.dtype() || c.dtype() == DType.FLOAT32,
+          "c: expected dtype %s or FLOAT32, got %s",
+          a.dtype(),
+          c);
+      expect(bias == null || bias.count() == n(), "bias: expected [%d], got %s", n(), bias);
+      expect(
+          bias == null || bias.dtype() == a.dtype() || bias.dtype() == DType.FLOAT32,
+          "bias: expected dtype %s or FLOAT32, got %s",
+          a.dtype(),
+          bias);
+    }
+
+    private static void expect(boolean right, String format, Object... arguments) {
+      if (!right) {
+        throw new IllegalArgumentException("gemm: " + String.format(format, arguments));
+      }
+    }
   }
 
   /** The library and version that runs the products. */

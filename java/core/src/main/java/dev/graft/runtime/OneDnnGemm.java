@@ -101,38 +101,10 @@ final class OneDnnGemm implements Gemm {
 
   @Override
   public Call prepare(Product product) {
-    Columns a = product.a();
-    Columns b = product.b();
-    Columns c = product.c();
-    Tensor bias = product.bias();
-    long m = product.transposeA() ? a.count() : a.rows();
-    long k = product.transposeA() ? a.rows() : a.count();
-    long n = product.transposeB() ? b.rows() : b.count();
-    long inner = product.transposeB() ? b.count() : b.rows();
-    expect(inner == k, "b: expected %d as inner size, got %s", k, b);
-    expect(c.rows() == m && c.count() == n, "c: expected [%d, %d], got %s", m, n, c);
-    expect(b.dtype() == a.dtype(), "b: expected dtype %s, got %s", a.dtype(), b);
-    expect(a.dtype() != DType.INT32, "a: expected fp32 or bf16, got %s", a);
-    expect(
-        c.dtype() == a.dtype() || c.dtype() == DType.FLOAT32,
-        "c: expected dtype %s or FLOAT32, got %s",
-        a.dtype(),
-        c);
-    expect(bias == null || bias.count() == n, "bias: expected [%d], got %s", n, bias);
-    expect(
-        bias == null || bias.dtype() == a.dtype() || bias.dtype() == DType.FLOAT32,
-        "bias: expected dtype %s or FLOAT32, got %s",
-        a.dtype(),
-        bias);
-    Bound call = new Bound(product, m, n, k);
+    product.requireFits();
+    Bound call = new Bound(product, product.m(), product.n(), product.k());
     bound.add(call);
     return call;
-  }
-
-  private static void expect(boolean right, String format, Object... arguments) {
-    if (!right) {
-      throw new IllegalArgumentException("gemm: " + String.format(format, arguments));
-    }
   }
 
   private static int code(DType dtype) {

@@ -133,8 +133,15 @@ public final class Tensor {
     return Address.of(address());
   }
 
-  // Host access. On the CPU device memory is host memory; device tensors of other backends are
-  // copied by their runtime.
+  // Host access. On the CPU device memory is host memory; that of others is copied through their
+  // staging memory.
+
+  /** How to reach memory that is not the host's; null if it is. */
+  private Staging staging(DType expected) {
+    require(expected);
+    address();
+    return root().arena.device().staging();
+  }
 
   private IntPointer intPointer() {
     require(DType.INT32);
@@ -163,11 +170,19 @@ public final class Tensor {
     return shorts;
   }
 
-  /** Writes {@code from[0..length)} to the first elements; allocates nothing. */
+  /**
+   * Writes {@code from[0..length)} to the first elements; allocates nothing. On another device than
+   * the CPU it is in the order of the stream, and {@code from} may be reused at once.
+   */
   public void put(int[] from, int length) {
     bounds(0, length);
     if (length > 0) {
-      intPointer().put(from, 0, length);
+      Staging staging = staging(DType.INT32);
+      if (staging == null) {
+        intPointer().put(from, 0, length);
+      } else {
+        staging.put(address(), from, length);
+      }
     }
   }
 
@@ -175,7 +190,12 @@ public final class Tensor {
   public void put(float[] from, int length) {
     bounds(0, length);
     if (length > 0) {
-      floatPointer().put(from, 0, length);
+      Staging staging = staging(DType.FLOAT32);
+      if (staging == null) {
+        floatPointer().put(from, 0, length);
+      } else {
+        staging.put(address(), from, length);
+      }
     }
   }
 
@@ -185,14 +205,22 @@ public final class Tensor {
     if (from.length == 0) {
       return;
     }
+    Staging staging = staging(dtype == DType.BFLOAT16 ? dtype : DType.FLOAT32);
+    long to = address() + at * dtype.bytes();
     if (dtype == DType.BFLOAT16) {
       short[] rounded = new short[from.length];
       for (int i = 0; i < from.length; i++) {
         rounded[i] = BFloat16.fromFloat(from[i]);
       }
-      new ShortPointer(shortPointer()).position(at).put(rounded, 0, rounded.length);
-    } else {
+      if (staging == null) {
+        new ShortPointer(shortPointer()).position(at).put(rounded, 0, rounded.length);
+      } else {
+        staging.put(to, rounded, rounded.length);
+      }
+    } else if (staging == null) {
       new FloatPointer(floatPointer()).position(at).put(from, 0, from.length);
+    } else {
+      staging.put(to, from, from.length);
     }
   }
 
@@ -203,14 +231,22 @@ public final class Tensor {
     if (length == 0) {
       return out;
     }
+    Staging staging = staging(dtype == DType.BFLOAT16 ? dtype : DType.FLOAT32);
+    long from = address() + at * dtype.bytes();
     if (dtype == DType.BFLOAT16) {
       short[] raw = new short[length];
-      new ShortPointer(shortPointer()).position(at).get(raw, 0, length);
+      if (staging == null) {
+        new ShortPointer(shortPointer()).position(at).get(raw, 0, length);
+      } else {
+        staging.get(from, raw, length);
+      }
       for (int i = 0; i < length; i++) {
         out[i] = BFloat16.toFloat(raw[i]);
       }
-    } else {
+    } else if (staging == null) {
       new FloatPointer(floatPointer()).position(at).get(out, 0, length);
+    } else {
+      staging.get(from, out, length);
     }
     return out;
   }
@@ -224,7 +260,12 @@ public final class Tensor {
   public void get(int[] to, int length) {
     bounds(0, length);
     if (length > 0) {
-      intPointer().get(to, 0, length);
+      Staging staging = staging(DType.INT32);
+      if (staging == null) {
+        intPointer().get(to, 0, length);
+      } else {
+        staging.get(address(), to, length);
+      }
     }
   }
 

@@ -1,0 +1,139 @@
+package dev.graft.runtime;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.TreeMap;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Which algorithm was fastest for a product, by the product's key: in memory, and in a file a
+ * device and library version, so that a later process need not time again. A line of the file is
+ *
+ * <pre>  key workspace-bytes microseconds word0 … word7 </pre>
+ *
+ * with the words of the library's opaque algorithm in hexadecimal. A line that cannot be read is
+ * left out; a file that cannot be written costs the timings, nothing else.
+ */
+final class AlgorithmCache {
+  /** Words of {@code cublasLtMatmulAlgo_t}. */
+  static final int WORDS = 8;
+
+  /**
+   * An algorithm and what it took.
+   *
+   * @param words its opaque data
+   * @param workspace bytes it needs
+   */
+  record Algorithm(long[] words, long workspace, double microseconds) {
+    Algorithm {
+      if (words.length != WORDS || workspace < 0) {
+        throw new IllegalArgumentException("algorithm: expected " + WORDS + " words");
+      }
+      words = words.clone();
+    }
+
+    private String line(String key) {
+      StringBuilder line = new StringBuilder(key).append(' ').append(workspace);
+      line.append(' ').append(microseconds);
+      for (long word : words) {
+        line.append(' ').append(Long.toHexString(word));
+      }
+      return line.toString();
+    }
+  }
+
+  private static final Logger log = LoggerFactory.getLogger(AlgorithmCache.class);
+
+  private final Path file;
+  private final Map<String, Algorithm> algorithms = new TreeMap<>();
+
+  /**
+   * @param file read now if it is there; null to keep all in memory
+   */
+  AlgorithmCache(Path file) {
+    this.file = file;
+    algorithms.putAll(read());
+  }
+
+  /**
+   * Where the file of a device lies: {@code GRAFT_CACHE}, else {@code XDG_CACHE_HOME/graft}, else
+   * {@code ~/.cache/graft}.
+   *
+   * @param library name and version of what the algorithms belong to
+   */
+  static Path file(Map<String, String> environment, Path home, String library, String device) {
+    String own = environment.getOrDefault("GRAFT_CACHE", "");
+    String caches = environment.getOrDefault("XDG_CACHE_HOME", "");
+    Path folder =
+        !own.isEmpty()
+            ? Path.of(own)
+            : (caches.isEmpty() ? home.resolve(".cache") : Path.of(caches)).resolve("graft");
+    return folder.resolve(
+        (library + "-" + device).toLowerCase(Locale.ROOT).replaceAll("[^a-z0-9.]+", "-") + ".txt");
+  }
+
+  synchronized Algorithm get(String key) {
+    return algorithms.get(key);
+  }
+
+  /** Remembers an algorithm, in the file too. */
+  synchronized void put(String key, Algorithm algorithm) {
+    algorithms.put(key, algorithm);
+    if (file != null) {
+      try {
+        write();
+      } catch (IOException e) {
+        log.warn("{}: not written, products are timed again next time: {}", file, e.toString());
+      }
+    }
+  }
+
+  /** Another process may have added lines since this one read them; they are kept. */
+  private void write() throws IOException {
+    read().forEach(algorithms::putIfAbsent);
+    List<String> lines = new ArrayList<>();
+    algorithms.forEach((key, algorithm) -> lines.add(algorithm.line(key)));
+    Files.createDirectories(file.toAbsolutePath().getParent());
+    Path temporary =
+        Files.createTempFile(file.toAbsolutePath().getParent(), file.getFileName().toString(), "");
+    try {
+      Files.write(temporary, lines);
+      Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE);
+    } finally {
+      Files.deleteIfExists(temporary);
+    }
+  }
+
+  private Map<String, Algorithm> read() {
+    Map<String, Algorithm> found = new TreeMap<>();
+    if (file == null || !Files.isRegularFile(file)) {
+      return found;
+    }
+    try {
+      for (String line : Files.readAllLines(file)) {
+        String[] fields = line.split(" ");
+        try {
+          long[] words = new long[WORDS];
+          for (int i = 0; i < WORDS; i++) {
+            words[i] = Long.parseUnsignedLong(fields[3 + i], 16);
+          }
+          found.put(
+              fields[0],
+              new Algorithm(words, Long.parseLong(fields[1]), Double.parseDouble(fields[2])));
+        } catch (IllegalArgumentException | ArrayIndexOutOfBoundsException e) {
+          log.warn("{}: a line that cannot be read is left out: {}", file, line);
+        }
+      }
+    } catch (IOException e) {
+      log.warn("{}: not read, products are timed again: {}", file, e.toString());
+    }
+    return found;
+  }
+}

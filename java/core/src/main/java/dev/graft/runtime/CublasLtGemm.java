@@ -1,0 +1,250 @@
+package dev.graft.runtime;
+
+import static org.bytedeco.cuda.global.cublas.CUBLAS_STATUS_SUCCESS;
+import static org.bytedeco.cuda.global.cublas.cublasLtCreate;
+import static org.bytedeco.cuda.global.cublas.cublasLtDestroy;
+
+import dev.graft.bindings.GraftException;
+import dev.graft.bindings.Status;
+import dev.graft.bindings.global.graft;
+import dev.graft.bindings.graft_cast_args;
+import dev.graft.bindings.graft_device_info;
+import dev.graft.bindings.graft_event;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.bytedeco.cuda.cublas.cublasLtContext;
+import org.bytedeco.cuda.cublas.cublasLtMatmulAlgo_t;
+import org.bytedeco.cuda.cublas.cublasLtMatmulHeuristicResult_t;
+import org.bytedeco.cuda.cudart.CUstream_st;
+import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.javacpp.PointerPointer;
+
+/**
+ * Products by cuBLASLt on the device's stream. Descriptors are made once a product; the algorithm
+ * is the fastest of the library's own proposals, timed once a shape on this device and remembered
+ * (see {@link AlgorithmCache}), so that the same shape always takes the same one.
+ */
+final class CublasLtGemm implements Gemm {
+  /** What the library's fastest kernels ask for on Hopper. */
+  private static final long WORKSPACE = 32L << 20;
+
+  private static final int PROPOSALS = 16;
+  private static final int REPEATS = 7;
+
+  /** By library version and device: contexts of one device share what was timed. */
+  private static final Map<String, AlgorithmCache> CACHES = new HashMap<>();
+
+  private final Device device;
+  private final cublasLtContext library = new cublasLtContext();
+  private final CUstream_st stream;
+  private final Arena arena;
+  private final Pointer workspace;
+  private final AlgorithmCache cache;
+  private final String description;
+  private final Set<Bound> bound = new HashSet<>();
+
+  CublasLtGemm(Device device) {
+    CublasLt.require();
+    this.device = device;
+    CublasLtPlan.check(cublasLtCreate(library), "handle");
+    stream = new CUstream_st(device.stream());
+    arena = new Arena(device, "cuBLASLt");
+    workspace = Address.of(arena.allocate(WORKSPACE, "workspace"));
+    String version = CublasLt.status().version();
+    description = "cuBLASLt " + version;
+    String card = cardOf(device);
+    synchronized (CACHES) {
+      cache =
+          CACHES.computeIfAbsent(
+              version + " " + card,
+              key ->
+                  new AlgorithmCache(
+                      AlgorithmCache.file(
+                          System.getenv(),
+                          Path.of(System.getProperty("user.home")),
+                          "cublaslt-" + version,
+                          card)));
+    }
+  }
+
+  private static String cardOf(Device device) {
+    try (graft_device_info info = new graft_device_info()) {
+      Pointer.memset(info, 0, info.sizeof());
+      info.struct_size(info.sizeof());
+      Status.check(graft.graft_device_describe(graft.GRAFT_CUDA, device.index(), info));
+      return info.name().getString();
+    }
+  }
+
+  @Override
+  public String description() {
+    return description;
+  }
+
+  @Override
+  public Call prepare(Product product) {
+    product.requireFits();
+    Bound call = new Bound(product);
+    bound.add(call);
+    return call;
+  }
+
+  @Override
+  public void close() {
+    List.copyOf(bound).forEach(Bound::close);
+    cublasLtDestroy(library);
+    arena.close();
+  }
+
+  private final class Bound implements Call {
+    private final CublasLtPlan plan;
+    private final Pointer first;
+    private final Pointer second;
+    private final Pointer result;
+    private final cublasLtMatmulAlgo_t algorithm;
+    private final long workspaceBytes;
+    private final Arena biasArena;
+    private final graft_cast_args biasCast;
+
+    Bound(Product product) {
+      CublasLtShape shape = CublasLtShape.of(product);
+      first = Address.of(CublasLtShape.address(product.b()));
+      second = Address.of(CublasLtShape.address(product.a()));
+      result = Address.of(CublasLtShape.address(product.c()));
+      Tensor bias = product.bias();
+      // The epilogue takes a bias of the result's dtype alone.
+      boolean converts = bias != null && bias.dtype() != product.c().dtype();
+      biasArena = converts ? new Arena(device, "bias of another dtype") : null;
+      biasCast = converts ? new graft_cast_args() : null;
+      if (converts) {
+        Tensor copy = biasArena.zeros("bias", product.c().dtype(), bias.count());
+        Pointer.memset(biasCast, 0, biasCast.sizeof());
+        biasCast
+            .struct_size(biasCast.sizeof())
+            .from(bias.pointer())
+            .to(copy.pointer())
+            .count(bias.count())
+            .from_dtype(bias.dtype().code())
+            .to_dtype(copy.dtype().code());
+        bias = copy;
+      }
+      plan = new CublasLtPlan(library, shape, product.scale(), bias == null ? 0 : bias.address());
+      AlgorithmCache.Algorithm chosen = choose(shape, product);
+      algorithm = algorithm(chosen);
+      workspaceBytes = chosen.workspace();
+    }
+
+    private AlgorithmCache.Algorithm choose(CublasLtShape shape, Product product) {
+      AlgorithmCache.Algorithm known = cache.get(shape.key());
+      if (known != null) {
+        try (cublasLtMatmulAlgo_t words = algorithm(known)) {
+          if (plan.accepts(words, WORKSPACE)) {
+            return known;
+          }
+        }
+      }
+      AlgorithmCache.Algorithm fastest = time(plan.proposals(PROPOSALS, WORKSPACE), product);
+      cache.put(shape.key(), fastest);
+      return fastest;
+    }
+
+    /** Runs each proposal on the operands, into memory of its own, for c may hold what counts. */
+    private AlgorithmCache.Algorithm time(
+        cublasLtMatmulHeuristicResult_t[] proposals, Product product) {
+      long bytes = product.c().rows() * product.c().stride() * product.c().dtype().bytes();
+      AlgorithmCache.Algorithm fastest = null;
+      try (Arena scratch = new Arena(device, "timing of products")) {
+        Pointer into = Address.of(scratch.allocate(bytes, "a result"));
+        for (cublasLtMatmulHeuristicResult_t proposal : proposals) {
+          double microseconds = microseconds(proposal, into);
+          if (microseconds > 0 && (fastest == null || microseconds < fastest.microseconds())) {
+            fastest = remembered(proposal, microseconds);
+          }
+        }
+      } catch (IllegalStateException e) {
+        // No room for a second result: the library's own favourite it is.
+        if (!(e.getCause() instanceof GraftException.OutOfNativeMemory)) {
+          throw e;
+        }
+      }
+      return fastest != null ? fastest : remembered(proposals[0], 0);
+    }
+
+    /** Of one run, the mean of several; 0 if the library refuses. */
+    private double microseconds(cublasLtMatmulHeuristicResult_t proposal, Pointer into) {
+      cublasLtMatmulAlgo_t one = proposal.algo();
+      if (enqueue(one, into, proposal.workspaceSize()) != CUBLAS_STATUS_SUCCESS) {
+        return 0;
+      }
+      try (PointerPointer<graft_event> out = new PointerPointer<>(1);
+          FloatPointer milliseconds = new FloatPointer(1)) {
+        Device.check(graft.graft_event_create(device.context(), out));
+        graft_event begin = out.get(graft_event.class);
+        Device.check(graft.graft_event_create(device.context(), out));
+        graft_event end = out.get(graft_event.class);
+        try {
+          Device.check(graft.graft_event_record(device.context(), begin));
+          for (int i = 0; i < REPEATS; i++) {
+            CublasLtPlan.check(enqueue(one, into, proposal.workspaceSize()), "timing");
+          }
+          Device.check(graft.graft_event_record(device.context(), end));
+          Device.check(graft.graft_event_elapsed(device.context(), begin, end, milliseconds));
+        } finally {
+          graft.graft_event_destroy(device.context(), begin);
+          graft.graft_event_destroy(device.context(), end);
+        }
+        return milliseconds.get() * 1000.0 / REPEATS;
+      }
+    }
+
+    private int enqueue(cublasLtMatmulAlgo_t one, Pointer into, long bytes) {
+      return plan.run(first, second, into, one, workspace, bytes, stream);
+    }
+
+    @Override
+    public void run() {
+      if (biasCast != null) {
+        Device.check(graft.graft_cast(device.context(), biasCast));
+      }
+      int status = plan.run(first, second, result, algorithm, workspace, workspaceBytes, stream);
+      if (status != CUBLAS_STATUS_SUCCESS) {
+        CublasLtPlan.check(status, "product");
+      }
+    }
+
+    @Override
+    public void close() {
+      if (!bound.remove(this)) {
+        return;
+      }
+      plan.close();
+      algorithm.close();
+      if (biasArena != null) {
+        biasArena.close();
+        biasCast.close();
+      }
+    }
+  }
+
+  private static AlgorithmCache.Algorithm remembered(
+      cublasLtMatmulHeuristicResult_t proposal, double microseconds) {
+    long[] words = new long[AlgorithmCache.WORDS];
+    for (int i = 0; i < words.length; i++) {
+      words[i] = proposal.algo().data(i);
+    }
+    return new AlgorithmCache.Algorithm(words, proposal.workspaceSize(), microseconds);
+  }
+
+  private static cublasLtMatmulAlgo_t algorithm(AlgorithmCache.Algorithm remembered) {
+    cublasLtMatmulAlgo_t algorithm = new cublasLtMatmulAlgo_t();
+    for (int i = 0; i < AlgorithmCache.WORDS; i++) {
+      algorithm.data(i, remembered.words()[i]);
+    }
+    return algorithm;
+  }
+}

@@ -1,0 +1,80 @@
+package dev.graft.runtime;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.graft.runtime.AlgorithmCache.Algorithm;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What is remembered of timed products. */
+class AlgorithmCacheTest {
+  @TempDir Path folder;
+
+  private static Algorithm algorithm(long first, long workspace) {
+    return new Algorithm(new long[] {first, -1, 0, 3, 4, 5, 6, Long.MIN_VALUE}, workspace, 12.5);
+  }
+
+  private static void same(Algorithm got, Algorithm expected) {
+    assertThat(got.words()).isEqualTo(expected.words());
+    assertThat(got.workspace()).isEqualTo(expected.workspace());
+    assertThat(got.microseconds()).isEqualTo(expected.microseconds());
+  }
+
+  @Test
+  void aLaterProcess_findsThem() {
+    Path file = folder.resolve("new").resolve("cublaslt.txt");
+    AlgorithmCache first = new AlgorithmCache(file);
+    assertThat(first.get("a")).isNull();
+    first.put("a", algorithm(1, 0));
+    // Two processes at once: neither loses the other's.
+    AlgorithmCache second = new AlgorithmCache(file);
+    first.put("b", algorithm(2, 1L << 33));
+    second.put("c", algorithm(3, 7));
+    AlgorithmCache third = new AlgorithmCache(file);
+    same(third.get("a"), algorithm(1, 0));
+    same(third.get("b"), algorithm(2, 1L << 33));
+    same(third.get("c"), algorithm(3, 7));
+    assertThat(folder.resolve("new")).isDirectoryContaining("glob:**cublaslt.txt");
+    assertThat(file.getParent().toFile().list()).hasSize(1);
+  }
+
+  @Test
+  void brokenLines_areLeftOut() throws IOException {
+    Path file = folder.resolve("cublaslt.txt");
+    new AlgorithmCache(file).put("good", algorithm(1, 2));
+    List<String> lines = Files.readAllLines(file);
+    Files.write(
+        file,
+        List.of("", "word", "key 1 2 3", "key -5 1 1 1 1 1 1 1 1 1", lines.get(0), "k x 1 1 1"));
+    AlgorithmCache cache = new AlgorithmCache(file);
+    same(cache.get("good"), algorithm(1, 2));
+    assertThat(cache.get("key")).isNull();
+    assertThat(cache.get("k")).isNull();
+  }
+
+  @Test
+  void whereNothingCanBeWritten_memoryServes() throws IOException {
+    Path file = Files.writeString(folder.resolve("a file"), "").resolve("cublaslt.txt");
+    AlgorithmCache cache = new AlgorithmCache(file);
+    cache.put("a", algorithm(1, 2));
+    same(cache.get("a"), algorithm(1, 2));
+  }
+
+  @Test
+  void file_isOnePerLibraryAndDevice() {
+    Path home = Path.of("/home/me");
+    assertThat(AlgorithmCache.file(Map.of(), home, "cublaslt-13.1.0", "NVIDIA H200"))
+        .hasToString("/home/me/.cache/graft/cublaslt-13.1.0-nvidia-h200.txt");
+    assertThat(AlgorithmCache.file(Map.of("XDG_CACHE_HOME", "/x"), home, "c", "../d"))
+        .hasToString("/x/graft/c-..-d.txt");
+    assertThat(
+            AlgorithmCache.file(
+                Map.of("XDG_CACHE_HOME", "/x", "GRAFT_CACHE", "/g"), home, "c", "d"))
+        .hasToString("/g/c-d.txt");
+  }
+}

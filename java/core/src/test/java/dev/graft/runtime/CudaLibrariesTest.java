@@ -1,0 +1,69 @@
+package dev.graft.runtime;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Where NVIDIA's libraries are looked for; oracle: folders as its installers leave them. */
+class CudaLibrariesTest {
+  @TempDir Path root;
+  private final Map<String, String> environment = new HashMap<>();
+
+  private CudaLibraries libraries() {
+    return new CudaLibraries(environment, root, root.resolve("home/me"));
+  }
+
+  private Path install(String folder) throws IOException {
+    Path file = root.resolve(folder).resolve(CudaLibraries.CUBLAS_LT);
+    Files.createDirectories(file.getParent());
+    return Files.writeString(file, "");
+  }
+
+  @Test
+  void nowhere_isEmpty() {
+    assertThat(libraries().find(CudaLibraries.CUBLAS_LT)).isEmpty();
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "usr/local/cuda/lib64",
+        "usr/local/cuda-13.1/targets/x86_64-linux/lib",
+        "usr/lib/x86_64-linux-gnu",
+        "home/me/.local/lib/python3.12/site-packages/nvidia/cu13/lib",
+        "usr/local/lib/python3.11/dist-packages/nvidia/cublas/lib",
+        "venv/lib/python3.13/site-packages/nvidia/cu13/lib",
+        "conda/lib",
+        "toolkit/lib64",
+        "on the path",
+      })
+  void everyInstaller_isFound(String folder) throws IOException {
+    environment.put("VIRTUAL_ENV", root.resolve("venv").toString());
+    environment.put("CONDA_PREFIX", root.resolve("conda").toString());
+    environment.put("CUDA_PATH", root.resolve("toolkit").toString());
+    environment.put("LD_LIBRARY_PATH", "/nowhere::" + root.resolve("on the path"));
+    Path file = install(folder);
+    assertThat(libraries().find(CudaLibraries.CUBLAS_LT)).contains(file);
+    assertThat(libraries().find(CudaLibraries.CUDNN)).isEmpty();
+  }
+
+  @Test
+  void whatTheUserNames_comesFirst_andTheNewestOfSeveral() throws IOException {
+    install("usr/lib64");
+    Path older = install("usr/local/cuda-13.0/lib64");
+    assertThat(libraries().find(CudaLibraries.CUBLAS_LT)).contains(older);
+    Path newer = install("usr/local/cuda-13.1/lib64");
+    assertThat(libraries().find(CudaLibraries.CUBLAS_LT)).contains(newer);
+    Path named = install("mine/lib64");
+    environment.put("CUDA_HOME", root.resolve("mine").toString());
+    assertThat(libraries().find(CudaLibraries.CUBLAS_LT)).contains(named);
+  }
+}
