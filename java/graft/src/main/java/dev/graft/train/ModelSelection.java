@@ -12,6 +12,8 @@ import java.util.Map;
  * where there is no run directory.
  */
 final class ModelSelection {
+  private static final String LOSS = "loss";
+
   private final Network network;
   private final Evaluator evaluator;
   private final TrainingOptions options;
@@ -61,7 +63,7 @@ final class ModelSelection {
     boolean higher =
         metric.equals(evaluator.mainMetric())
             ? evaluator.higherIsBetter()
-            : !metric.equals("loss") && !metric.endsWith("_loss") && !metric.equals("perplexity");
+            : !metric.equals(LOSS) && !metric.endsWith("_loss") && !metric.equals("perplexity");
     return Double.isNaN(than) || (higher ? value > than + by : value < than - by);
   }
 
@@ -78,9 +80,13 @@ final class ModelSelection {
     if (progress.evaluatedStep == progress.step) {
       return;
     }
-    boolean best = better(main, progress.bestMetric, 0);
+    double loss = evaluation.getOrDefault(LOSS, Double.NaN);
+    boolean best =
+        better(main, progress.bestMetric, 0)
+            || main == progress.bestMetric && loss < progress.bestLoss;
     if (best) {
       progress.bestMetric = main;
+      progress.bestLoss = loss;
       progress.bestStep = progress.step;
       bestEvaluation = evaluation;
       keep();

@@ -46,6 +46,10 @@ final class Progress {
   double lastLoss = Double.NaN;
 
   double bestMetric = Double.NaN;
+
+  /** Loss of the best evaluation; NaN if it had none. */
+  double bestLoss = Double.NaN;
+
   long bestStep = -1;
 
   /** Steps done at the last evaluation; −1 before the first. */

@@ -11,7 +11,8 @@ import java.util.Objects;
  * Which weights a run ends with, and when it ends early. Set by the methods of {@link
  * TrainingOptions.Builder} of the same names; without an evaluator nothing of it acts.
  *
- * @param loadBest whether the run ends with the weights of its best evaluation instead of the last
+ * @param loadBest whether the run ends with the weights of its best evaluation instead of the last;
+ *     of evaluations with the same metric the one of the lower loss is best, then the earlier one
  * @param metric what is judged by; empty: the evaluator's main metric. Less is better of one that
  *     is a loss or a perplexity
  * @param patience evaluations in a row without a gain after which training stops; 0: never

@@ -11,6 +11,7 @@ import dev.graft.runtime.Device;
 import dev.graft.train.Toys.Kind;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.AfterEach;
@@ -40,7 +41,7 @@ class SelectionTest {
   /** Scores as told, in order; then the last again. */
   private static class Told implements Evaluator {
     private final double[] scores;
-    private int at;
+    int at;
 
     Told(double... scores) {
       this.scores = scores;
@@ -110,6 +111,32 @@ class SelectionTest {
     assertThat(last.weights()).isNotEqualTo(atFour);
     assertThat(last.result().weightsStep()).isEqualTo(10);
     assertThat(last.result().lastEvaluation()).containsEntry("score", 0.3);
+  }
+
+  /** A small validation set has few values of a metric; its loss still tells them apart. */
+  @ParameterizedTest
+  @CsvSource({
+    // losses at steps 2, 4, 6, 8 of scores .5, .9, .9, .9; step of the best
+    "'.1, .4, .3, .2', 8",
+    "'.1, .2, .3, .2', 4",
+    "'.1, .3, .2, .25', 6",
+    "'.1, NaN, .2, .1', 4", // nothing is lower than a loss that is not known
+  })
+  void tiesAreBrokenByTheLowerLoss_thenTheEarlierStep(String losses, long best) {
+    double[] told = Arrays.stream(losses.split(", ")).mapToDouble(Double::parseDouble).toArray();
+    Told evaluator =
+        new Told(0.5, 0.9, 0.9, 0.9) {
+          @Override
+          public Map<String, Double> evaluate(Network network) {
+            double loss = told[Math.min(at, told.length - 1)];
+            return Map.of("score", super.evaluate(network).get("score"), "loss", loss);
+          }
+        };
+    Ended ended = run(evaluator, options(8).patience(3));
+    assertThat(ended.result().weightsStep()).isEqualTo(best);
+    assertThat(ended.result().lastEvaluation()).containsEntry("score", 0.9);
+    // A tie is no gain: patience counts on.
+    assertThat(run(new Told(0.9), options(20).patience(2)).result().steps()).isEqualTo(6);
   }
 
   @ParameterizedTest
