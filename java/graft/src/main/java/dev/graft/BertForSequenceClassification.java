@@ -28,6 +28,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.IntStream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -253,8 +254,7 @@ public final class BertForSequenceClassification extends PreTrainedModel {
     return switch (problemType()) {
       case SINGLE_LABEL_CLASSIFICATION -> train.labels();
       case MULTI_LABEL_CLASSIFICATION -> train.allLabels();
-      case REGRESSION ->
-          new LabelSet(IntStream.range(0, train.outputs()).mapToObj(i -> "LABEL_" + i).toList());
+      case REGRESSION -> new LabelSet(train.outputNames());
     };
   }
 
@@ -290,8 +290,9 @@ public final class BertForSequenceClassification extends PreTrainedModel {
   }
 
   private float[] values(LabelledExample example, Dataset data, LabelSet classes) {
+    requireColumns(example, data, classes);
     if (problemType() == ProblemType.REGRESSION) {
-      float[] numbers = data.cells().numbers(example, data.name());
+      float[] numbers = data.cells().numbers(inOrder(example, classes), data.name());
       if (numbers.length != classes.size()) {
         throw new InvalidInputException(
             data.name()
@@ -308,6 +309,29 @@ public final class BertForSequenceClassification extends PreTrainedModel {
       is[id(new LabelledExample(null, null, label, example.line()), data, classes)] = 1;
     }
     return is;
+  }
+
+  /** Columns that are named otherwise than the model's outputs are not guessed at. */
+  private static void requireColumns(LabelledExample example, Dataset data, LabelSet classes) {
+    Set<String> columns = example.cells().keySet();
+    boolean unnamed = classes.names().stream().allMatch(name -> name.matches("LABEL_\\d+"));
+    boolean fits =
+        unnamed ? columns.size() == classes.size() : columns.equals(Set.copyOf(classes.names()));
+    if (!columns.isEmpty() && !fits) {
+      throw new InvalidInputException(
+          data.name() + ": the model's outputs are " + classes.names() + ", not " + columns);
+    }
+  }
+
+  /** Cells in the order of the outputs they are named as. */
+  private static LabelledExample inOrder(LabelledExample example, LabelSet classes) {
+    if (!example.cells().keySet().containsAll(classes.names())) {
+      return example;
+    }
+    Map<String, String> cells = new LinkedHashMap<>();
+    classes.names().forEach(name -> cells.put(name, example.cells().get(name)));
+    return new LabelledExample(
+        example.text(), example.secondText(), example.label(), cells, example.line());
   }
 
   private int id(LabelledExample example, Dataset data, LabelSet classes) {

@@ -18,6 +18,7 @@ import java.util.Random;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.Consumer;
+import java.util.stream.IntStream;
 
 /**
  * Texts with labels, from memory, from CSV, TSV, JSON Lines or Parquet files, or from SQL. A
@@ -157,11 +158,16 @@ public final class Dataset {
   }
 
   /**
-   * Its labels where an example may have several, sorted; see {@link LabelCells}.
+   * Its labels where an example may have several: their columns in order, or what stands in the
+   * cells, sorted; see {@link LabelCells}.
    *
    * @throws InvalidInputException if there is none
    */
   public LabelSet allLabels() {
+    List<String> columns = labelColumns();
+    if (!columns.isEmpty()) {
+      return new LabelSet(columns);
+    }
     TreeSet<String> names = new TreeSet<>();
     forEach(example -> names.addAll(cells.labels(example, name)));
     if (names.isEmpty()) {
@@ -172,7 +178,29 @@ public final class Dataset {
 
   /** Numbers an example has, by its first: outputs of a regression. */
   public int outputs() {
-    return cells.numbers(head(1).examples().get(0), name).length;
+    return cells.numbers(first(), name).length;
+  }
+
+  /**
+   * What its numbers are called, as many as the first example has: their columns, otherwise {@code
+   * LABEL_0} and so on, as the reference implementation names outputs without a name.
+   */
+  public List<String> outputNames() {
+    List<String> columns = labelColumns();
+    return columns.isEmpty()
+        ? IntStream.range(0, outputs()).mapToObj(i -> "LABEL_" + i).toList()
+        : columns;
+  }
+
+  /** Its several columns of labels or numbers, by the first example; empty if it has none. */
+  private List<String> labelColumns() {
+    return List.copyOf(first().cells().keySet());
+  }
+
+  private LabelledExample first() {
+    LabelledExample[] first = {null};
+    forEach(example -> first[0] = first[0] == null ? example : first[0]);
+    return first[0];
   }
 
   /** How the several labels or numbers of an example are written. */

@@ -17,8 +17,11 @@ import dev.graft.model.BertConfig;
 import dev.graft.model.ProblemType;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
+import java.util.TreeMap;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -271,6 +274,61 @@ class TaskModelsTest {
                     saved, ProblemType.REGRESSION, Fixtures.small()))
         .isInstanceOf(InvalidInputException.class)
         .hasMessageContaining("multi_label_classification");
+  }
+
+  private static LabelledExample inColumns(String text, Object flatness, Object redness) {
+    Map<String, String> cells = new LinkedHashMap<>();
+    cells.put("flatness", flatness.toString());
+    cells.put("redness", redness.toString());
+    return new LabelledExample(text, null, null, cells, 3);
+  }
+
+  /** The columns name the outputs, and are found by name, whatever their order. */
+  @Test
+  void labelsAndNumbers_inColumnsOfTheirOwn() {
+    List<LabelledExample> labels = new ArrayList<>();
+    List<LabelledExample> numbers = new ArrayList<>();
+    for (int i = 0; i < 60; i++) {
+      boolean flat = i % 2 == 0;
+      boolean red = i % 3 == 0;
+      String text = "a thing that is " + (flat ? "flat " : "") + (red ? "red " : "") + ".";
+      labels.add(inColumns(text, flat ? 1 : 0, red ? 1 : 0));
+      numbers.add(inColumns(text, flat ? 1.5 : -1, red ? 1 : 0.25));
+    }
+    LabelledExample one = labels.get(0);
+    LabelledExample swapped =
+        new LabelledExample(
+            one.text(), null, null, new TreeMap<>(one.cells()).descendingMap(), one.line());
+    ProblemType several = ProblemType.MULTI_LABEL_CLASSIFICATION;
+    try (var labeller =
+        BertForSequenceClassification.fromPretrained(model, several, Fixtures.small())) {
+      FitResult result = labeller.fit(Dataset.of(labels), null, Fixtures.options(150).build());
+      assertThat(result.labels()).containsExactly("flatness", "redness");
+      assertThat(labeller.evaluate(Dataset.of(labels)).get("f1_micro")).isGreaterThan(0.95);
+      assertThat(labeller.predict("a thing that is flat .").labels()).containsExactly("flatness");
+      assertThatThrownBy(
+              () ->
+                  labeller.evaluate(
+                      Dataset.of(
+                          List.of(new LabelledExample("x", null, null, Map.of("size", "1"), 1)))))
+          .isInstanceOf(InvalidInputException.class)
+          .hasMessageContaining("the model's outputs are [flatness, redness], not [size]");
+    }
+    ProblemType type = ProblemType.REGRESSION;
+    try (var scorer = BertForSequenceClassification.fromPretrained(model, type, Fixtures.small())) {
+      scorer.fit(Dataset.of(numbers), null, Fixtures.options(150).build());
+      assertThat(scorer.labels()).containsExactly("flatness", "redness");
+      List<Double> values = scorer.predict("a thing that is flat .").values();
+      assertThat(values.get(0)).isBetween(1.0, 2.0);
+      assertThat(values.get(1)).isBetween(0.0, 0.5);
+      double loss = scorer.evaluate(Dataset.of(List.of(one))).get("loss");
+      assertThat(scorer.evaluate(Dataset.of(List.of(swapped))).get("loss")).isEqualTo(loss);
+    }
+    try (var classes = BertForSequenceClassification.fromPretrained(model, Fixtures.small())) {
+      assertThatThrownBy(() -> classes.fit(Dataset.of(labels), null))
+          .isInstanceOf(InvalidInputException.class)
+          .hasMessageContaining("several columns are multi-label classification or regression");
+    }
   }
 
   private static Dataset scores(int count, long seed) {

@@ -23,7 +23,9 @@ final class ColumnFlags {
       names = "--label-column",
       paramLabel = "NAME",
       order = 12,
-      description = "Column of the label (default: label, category and the like).")
+      description =
+          "Column of the label (default: label, category and the like). multi-label, regression:"
+              + " several with commas between, each of 0 and 1, or of numbers.")
   String label;
 
   @Option(

@@ -99,6 +99,45 @@ class TaskCommandsTest {
   }
 
   @Test
+  void labelsAndNumbersInColumnsOfTheirOwn() {
+    Path train =
+        Cli.write(
+            folder.resolve("columns.csv"),
+            "text,room,price",
+            "The room was dark.,1,0",
+            "It cost too much.,0,1",
+            "A dear and dark room.,1,1",
+            "It rained all week.,0,0");
+    for (String task : List.of("multi-label", "regression")) {
+      Path out = folder.resolve("columns-" + task);
+      inColumns(task, train, out).done();
+      JsonNode labels = Json.readObject(out.resolve("model/config.json")).get("id2label");
+      assertThat(labels.toString()).isEqualTo("{\"0\":\"room\",\"1\":\"price\"}");
+      run("evaluate", "--model", out, "--data", train, "--json", "--label-column", "price,room")
+          .done();
+      run("evaluate", "--model", out, "--data", train, "--label-column", "price,text")
+          .refused("columns.csv", "the model's outputs are [room, price]");
+      Cli.run("finetune", "--out", out, "--resume").done();
+    }
+    Path bad = Cli.write(folder.resolve("bad.csv"), "text,room,price", "a,1,0", "b,1,maybe");
+    Path no = folder.resolve("no");
+    inColumns("multi-label", bad, no)
+        .refused("bad.csv: line 3: column 'price': expected 0 or 1, got 'maybe'");
+    inColumns("classification", train, no)
+        .refused("columns.csv", "several columns are multi-label classification or regression");
+    assertThat(no).doesNotExist();
+  }
+
+  private static Result inColumns(String task, Path data, Path out) {
+    return Cli.run(
+        Cli.line(
+            List.of("finetune", "--task", task, "--model", bert, "--out", out),
+            List.of("--train", data, "--valid", data, "--label-column", "room,price"),
+            List.of("--steps", 2, "--lr", "1e-3"),
+            ONE_THREAD));
+  }
+
+  @Test
   void predictEntities() {
     Path model = fit("ner", "names-*.conll");
     String text = "Marie Curie moved to Paris.";

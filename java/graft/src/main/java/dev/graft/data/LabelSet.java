@@ -38,6 +38,11 @@ public final class LabelSet {
     TreeSet<String> names = new TreeSet<>();
     examples.accept(
         example -> {
+          if (!example.cells().isEmpty()) {
+            throw new InvalidInputException(
+                source
+                    + ": labels in several columns are multi-label classification or regression");
+          }
           if (example.label() == null || example.label().isEmpty()) {
             throw new InvalidInputException(
                 at(source, example.line()) + "an example has no label: " + shorten(example.text()));
@@ -83,6 +88,10 @@ public final class LabelSet {
 
   /** The id of an example's class; {@code source} and line are named if there is none. */
   public int id(LabelledExample example, String source) {
+    if (!example.cells().isEmpty()) {
+      throw new InvalidInputException(
+          source + ": one label was expected, not several columns " + example.cells().keySet());
+    }
     return id(example.label(), source, example.line());
   }
 

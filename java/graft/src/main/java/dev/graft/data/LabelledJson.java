@@ -7,7 +7,9 @@ import dev.graft.io.Json;
 import dev.graft.text.LineReader;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.function.Consumer;
 
 /**
@@ -19,6 +21,7 @@ final class LabelledJson {
   private String text;
   private String second;
   private String label;
+  private final List<String> severalLabels;
   private boolean secondSeen;
   private boolean labelSeen;
 
@@ -27,6 +30,7 @@ final class LabelledJson {
     text = columns.text();
     second = columns.secondText();
     label = columns.label();
+    severalLabels = columns.labels();
     secondSeen = second == null;
     labelSeen = label == null;
   }
@@ -87,13 +91,32 @@ final class LabelledJson {
               + names(node));
     }
     secondSeen |= node.has(second);
-    labelSeen |= node.has(label);
-    String name = label == null ? null : labels(line, node);
+    boolean several = !severalLabels.isEmpty() && !node.has(label);
+    labelSeen |= several || node.has(label);
+    String name = label == null || several ? null : labels(line, node);
     return new LabelledExample(
         first,
         second == null ? null : field(line, node, second),
         name == null ? null : name.strip(),
+        several ? cells(line, node) : Map.of(),
         line);
+  }
+
+  /** The fields of the several labels. */
+  private Map<String, String> cells(long line, JsonNode node) {
+    Map<String, String> cells = new LinkedHashMap<>();
+    for (String name : severalLabels) {
+      if (!node.has(name)) {
+        throw InvalidInputException.ofLine(
+            file, line, "there is no field '" + name + "'; there are " + names(node));
+      }
+      if (cells.containsKey(name)) {
+        throw InvalidInputException.of(file, "the label column '" + name + "' is named twice");
+      }
+      String cell = field(line, node, name);
+      cells.put(name, cell == null ? null : cell.strip());
+    }
+    return cells;
   }
 
   /** The label; an array of several, as JSON. */

@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import org.assertj.core.api.AbstractThrowableAssert;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -87,6 +88,35 @@ class LabelledDataTest {
     fails("a.tsv", "x\ty\n", new Columns("text", null, "0", false))
         .hasMessageContaining("columns are numbers from 0, not 'text'");
     fails("a.tsv", "x\ty\n", new Columns("-1", null, "0", false)).hasMessageContaining("not '-1'");
+  }
+
+  @Test
+  void labelsInColumnsOfTheirOwn() {
+    Columns columns = Columns.ofLabels("text", List.of("price", "staff"));
+    Map<String, String> cells = Map.of("price", "1", "staff", "0");
+    LabelledExample expected = new LabelledExample("a, b", null, null, cells, 2);
+    assertThat(read("a.csv", "staff,text,price\n0,\"a, b\", 1 \n", columns))
+        .containsExactly(expected);
+    assertThat(read("a.tsv", "price\tstaff\ttext\n1\t0\ta, b\n", columns))
+        .containsExactly(expected);
+    assertThat(read("a.jsonl", "\n{\"text\": \"a, b\", \"staff\": 0, \"price\": 1}\n", columns))
+        .containsExactly(expected);
+    List<LabelledExample> rows = read("b.tsv", "0\tx\t1\n", new Columns("1", null, "2,0", false));
+    assertThat(rows.get(0).cells()).containsExactly(Map.entry("2", "1"), Map.entry("0", "0"));
+    // A column of just this name is one column.
+    assertThat(read("c.csv", "text,\"price,staff\"\nx,good\n", columns))
+        .containsExactly(new LabelledExample("x", null, "good", 2));
+    fails("d.csv", "text,price\nx,1\n", columns)
+        .hasMessageContaining("there is no column 'staff'; the columns are [text, price]");
+    fails("d.jsonl", "{\"text\": \"x\", \"price\": 1}\n", columns)
+        .hasMessageContaining("line 1: there is no field 'staff'");
+    fails("e.csv", "text,price\nx,1\n", Columns.of("text", "price,price"))
+        .hasMessageContaining("'price' is named twice");
+    fails("f.tsv", "0\tx\t1\n", new Columns("1", null, "2,3", false))
+        .hasMessageContaining("expected at least 4 fields, got 3");
+    assertThatThrownBy(() -> Columns.ofLabels("text", List.of("a,b", "c")))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("'a,b'");
   }
 
   @Test

@@ -11,7 +11,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -262,6 +264,45 @@ class TaskDataTest {
                 file("f.jsonl", "{\"question\": \"q\", \"choices\": [\"a\",\"b\"],\"label\": 2}")),
         "line 1",
         "0 to 1");
+  }
+
+  private LabelledExample inColumns(String... cells) {
+    Map<String, String> columns = new LinkedHashMap<>();
+    for (int i = 0; i < cells.length; i++) {
+      columns.put(List.of("price", "staff").get(i), cells[i]);
+    }
+    return new LabelledExample("t", null, null, columns, 7);
+  }
+
+  @Test
+  void labelColumns() {
+    LabelCells cells = LabelCells.COMMA;
+    assertThat(cells.labels(inColumns("1", "0"), "f")).containsExactly("price");
+    assertThat(cells.labels(inColumns("TRUE", "1.0"), "f")).containsExactly("price", "staff");
+    assertThat(cells.labels(inColumns("false", "0.0"), "f")).isEmpty();
+    assertThat(cells.numbers(inColumns("-1.5", "2e3"), "f")).containsExactly(-1.5f, 2000);
+    refused(
+        () -> cells.labels(inColumns("1", "2"), "f"),
+        "f: line 7: column 'staff': expected 0 or 1, got '2'");
+    refused(
+        () -> cells.labels(inColumns("", "1"), "f"),
+        "f: line 7: column 'price': expected 0 or 1, got an empty cell");
+    refused(
+        () -> cells.labels(inColumns("1", null), "f"),
+        "column 'staff': expected 0 or 1, got an empty cell");
+    refused(
+        () -> cells.numbers(inColumns("1", "much"), "f"),
+        "f: line 7: column 'staff': expected a number, got 'much'");
+    refused(
+        () -> cells.numbers(inColumns(null, "1"), "f"),
+        "column 'price': expected a number, got an empty cell");
+    refused(
+        () -> cells.numbers(inColumns("1", "inf"), "f"), "f: line 7", "column 'staff'", "'inf'");
+    refused(
+        () -> LabelSet.of(List.of(inColumns("1", "0")), "f"),
+        "f: ",
+        "several columns",
+        "multi-label");
   }
 
   @Test
