@@ -3,15 +3,16 @@ package dev.graft;
 import dev.graft.data.Corpus;
 import dev.graft.model.Task;
 import dev.graft.runtime.DType;
-import dev.graft.train.CancellationToken;
 import dev.graft.train.Pretraining;
 import dev.graft.train.PretrainingSettings;
 import dev.graft.train.RunSettings;
 import dev.graft.train.Schedule;
 import dev.graft.train.TrainingListener;
 import dev.graft.train.TrainingOptions;
+import dev.graft.train.TrainingResult;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Optional;
 
 /**
  * Continued pretraining before a fine-tuning (Gururangan et al., "Don't stop pretraining",
@@ -76,10 +77,25 @@ public record DomainAdaptation(
    *     run by other settings
    */
   public Path run() {
-    Path done = directory.resolve("model");
+    return read().map(TrainingResult::cancelled).orElse(false)
+            || training.cancellation().isCancelled()
+        ? null
+        : modelDirectory();
+  }
+
+  /** Where the adapted model lies once it is there. */
+  public Path modelDirectory() {
+    return directory.resolve("model");
+  }
+
+  /**
+   * As {@link #run}, telling how the reading ended; empty if it was done before.
+   *
+   * @throws dev.graft.io.InvalidInputException as there
+   */
+  public Optional<TrainingResult> read() {
     boolean begun = Files.isRegularFile(RunSettings.file(directory));
     TrainingListener listener = training.listener();
-    CancellationToken cancellation = training.cancellation();
     PretrainingSettings settings =
         PretrainingSettings.further(
                 model,
@@ -89,12 +105,11 @@ public record DomainAdaptation(
             .withThreads(threads);
     if (begun) {
       settings.requireSame(directory);
-      if (Files.isDirectory(done)) {
-        return done;
+      if (Files.isDirectory(modelDirectory())) {
+        return Optional.empty();
       }
     }
     listener.onPrepare("reading " + texts + " before the fine-tuning");
-    boolean whole = !Pretraining.run(settings).cancelled() && !cancellation.isCancelled();
-    return whole ? done : null;
+    return Optional.of(Pretraining.run(settings));
   }
 }

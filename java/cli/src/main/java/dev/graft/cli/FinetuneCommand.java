@@ -20,9 +20,12 @@ import dev.graft.train.Pretraining;
 import dev.graft.train.PretrainingSettings;
 import dev.graft.train.RunSettings;
 import dev.graft.train.TrainingOptions;
+import dev.graft.train.TrainingResult;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -52,6 +55,9 @@ import picocli.CommandLine.Option;
       "  graft finetune --out runs/poet --resume"
     })
 final class FinetuneCommand extends RunCommand {
+  /** Where a run keeps what it read before the fine-tuning. */
+  private static final String ADAPTATION = "adaptation";
+
   /** What a model is fine-tuned for. */
   enum Kind {
     CLASSIFICATION(null),
@@ -100,8 +106,8 @@ final class FinetuneCommand extends RunCommand {
       order = 3,
       description =
           "classification, multi-label, regression: a .csv, .tsv, .jsonl or .parquet file; ner:"
-              + " CoNLL columns or .jsonl; qa: SQuAD's .json or .jsonl; multiple-choice, instruct,"
-              + " summarize: .jsonl; lm: text files.")
+              + " CoNLL columns or .jsonl; qa: SQuAD's .json or .jsonl; multiple-choice: .jsonl;"
+              + " instruct, summarize: .jsonl, .csv, .tsv or .parquet; lm: text files.")
   List<Path> train;
 
   @Option(
@@ -173,6 +179,14 @@ final class FinetuneCommand extends RunCommand {
 
   @Override
   public Integer call() {
+    if (onlyResumes()
+        && !Files.isRegularFile(RunSettings.file(training.out))
+        && Files.isRegularFile(RunSettings.file(training.out.resolve(ADAPTATION)))) {
+      throw InvalidInputException.of(
+          training.out,
+          "was stopped before the fine-tuning, reading --adapt-on: give the whole command again to"
+              + " go on");
+    }
     if (onlyResumes() && RunSettings.task(training.out).equals(PromptTuning.TASK)) {
       return run(
           (listener, token) -> PromptTuning.resume(training.out, listener, token).training());
@@ -318,22 +332,28 @@ final class FinetuneCommand extends RunCommand {
         (listener, token) -> {
           TrainingOptions heard = heard(options, listener, token);
           FineTuning fit = plan.withTraining(heard);
-          if (tuning.adaptOn != null) {
-            DomainAdaptation adaptation = adaptation(heard);
-            Path adapted = adaptation.run();
-            if (adapted == null) {
-              throw new InvalidInputException(
-                  "stopped while reading --adapt-on; the same command goes on from there");
-            }
-            fit = fit.withModel(adapted);
-          }
-          return fit.run().training();
+          return tuning.adaptOn == null ? fit.run().training() : adapted(heard, fit);
         });
+  }
+
+  /** The reading first; the same command goes on with whichever part was stopped. */
+  private TrainingResult adapted(TrainingOptions heard, FineTuning fit) {
+    DomainAdaptation adaptation = adaptation(heard);
+    Optional<TrainingResult> reading = adaptation.read();
+    if (reading.isPresent() && reading.get().cancelled()) {
+      stoppedInFirstPart();
+      return reading.get();
+    }
+    boolean begun = Files.isRegularFile(RunSettings.file(training.out));
+    return fit.withModel(adaptation.modelDirectory())
+        .withTraining(heard.toBuilder().resume(heard.resume() && begun).build())
+        .run()
+        .training();
   }
 
   private DomainAdaptation adaptation(TrainingOptions heard) {
     DomainAdaptation adaptation =
-        DomainAdaptation.of(model, text.corpus(tuning.adaptOn), training.out.resolve("adaptation"))
+        DomainAdaptation.of(model, text.corpus(tuning.adaptOn), training.out.resolve(ADAPTATION))
             .threads(compute.threads)
             .training(
                 DomainAdaptation.recipe(heard.dtype())
@@ -352,7 +372,7 @@ final class FinetuneCommand extends RunCommand {
       throw new InvalidInputException(
           "--task "
               + name
-              + " learns from JSON Lines: columns, SQL and --new-head are for"
+              + " finds its columns by their names: column options, SQL and --new-head are for"
               + " classification");
     }
     Path examples = query.source("--train", train, null).file();

@@ -49,18 +49,29 @@ abstract class RunCommand extends GraftCommand {
             .allMatch(option -> OF_ANY_RESUME.contains(option.longestName()));
   }
 
-  /** How to go on with a run that was stopped. */
-  private String resumeCommand() {
-    return System.getProperty("graft.command", "graft")
-        + " "
-        + spec.name()
-        + " --out "
-        + quoted(training.out)
-        + " --resume";
+  /** Whether what was stopped is a part before the training, which the same command takes up. */
+  private boolean inFirstPart;
+
+  /** Told by a command whose first part was stopped, before the training itself began. */
+  final void stoppedInFirstPart() {
+    inFirstPart = true;
   }
 
-  private static String quoted(Path path) {
-    String text = path.toString();
+  /** How to go on with a run that was stopped. */
+  private String resumeCommand() {
+    StringJoiner command = new StringJoiner(" ");
+    command.add(System.getProperty("graft.command", "graft"));
+    if (inFirstPart) {
+      spec.commandLine().getParseResult().originalArgs().stream()
+          .map(RunCommand::quoted)
+          .forEach(command::add);
+    } else {
+      command.add(spec.name()).add("--out").add(quoted(training.out.toString())).add("--resume");
+    }
+    return command.toString();
+  }
+
+  private static String quoted(String text) {
     return text.matches("[\\w@%+=:,./-]+") ? text : "'" + text.replace("'", "'\\''") + "'";
   }
 
@@ -81,8 +92,12 @@ abstract class RunCommand extends GraftCommand {
     if (result.cancelled()) {
       err()
           .printf(
-              "graft: stopped after %,d of %,d steps, saved in %s; to go on: %s%n",
-              result.steps(), result.totalSteps(), result.lastCheckpoint(), resumeCommand());
+              "graft: stopped after %,d of %,d steps%s, saved in %s; to go on: %s%n",
+              result.steps(),
+              result.totalSteps(),
+              inFirstPart ? " before the fine-tuning" : "",
+              result.lastCheckpoint(),
+              resumeCommand());
       err().flush();
     }
     return code;

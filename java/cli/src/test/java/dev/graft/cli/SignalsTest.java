@@ -40,7 +40,12 @@ class SignalsTest {
 
     /** Waits until the run has trained and saved something. */
     void awaitCheckpoint() throws Exception {
-      while (process.isAlive() && !Files.readString(out).contains("\"checkpoint\"")) {
+      await("\"checkpoint\"");
+    }
+
+    /** Waits until something is on standard output. */
+    void await(String text) throws Exception {
+      while (process.isAlive() && !Files.readString(out).contains(text)) {
         TimeUnit.MILLISECONDS.sleep(20);
       }
       assertThat(process.isAlive()).as(errors()).isTrue();
@@ -144,6 +149,41 @@ class SignalsTest {
     assertThat(second.end()).isEqualTo(ExitCode.INTERRUPTED);
     assertThat(Cli.run("pretrain", "--out", twice, "--resume").done().out())
         .startsWith(STEPS + " steps");
+  }
+
+  /** The reading before a fine-tuning is stopped like any training; the command told goes on. */
+  @Test
+  void adaptation_stoppedAndGoneOnWith() throws Exception {
+    Path bert = folder.resolve("bert");
+    Cli.run(
+            Cli.line(
+                List.of("pretrain", "--type", "bert", "--train", text, "--out", bert),
+                List.of("--documents", "blank-line", "--vocab-size", 60, "--steps", 2),
+                Cli.SMALL))
+        .done();
+    Path out = folder.resolve("adapted here");
+    Path reviews = Cli.reviews(folder.resolve("reviews.csv"), 20);
+    Object[] command =
+        Cli.line(
+            List.of("finetune", "--model", bert, "--train", reviews, "--out", out, "--json"),
+            List.of("--adapt-on", text, "--documents", "blank-line", "--adapt-epochs", 1000),
+            List.of("--epochs", 1, "--threads", 1, "--dtype", "fp32", "--log-every", 5));
+    Started run = start(command);
+    run.await("\"train\"");
+    signal(run.process(), "INT");
+    assertThat(run.end()).as(run.errors()).isEqualTo(ExitCode.INTERRUPTED);
+    assertThat(run.errors())
+        .contains("steps before the fine-tuning, saved in " + out.resolve("adaptation"))
+        .contains("to go on: graft finetune --model " + bert)
+        .contains("--adapt-epochs 1000")
+        .contains("--out '" + out + "'");
+    Cli.run("finetune", "--out", out, "--resume")
+        .refused("reading --adapt-on: give the whole command again");
+    Started again = start(command);
+    again.await("\"train\"");
+    signal(again.process(), "TERM");
+    assertThat(again.end()).as(again.errors()).isEqualTo(ExitCode.TERMINATED);
+    assertThat(again.errors()).contains("going on after step");
   }
 
   /** Java of the POSIX locale writes '?' for what is not ASCII, unless told otherwise. */
