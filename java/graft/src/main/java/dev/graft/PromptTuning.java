@@ -27,7 +27,7 @@ import java.util.Random;
  *
  * @param model the directory of a GPT-2, or its name on a hub
  * @param template the text around prompts
- * @param train JSON Lines; see {@link PromptData}
+ * @param train JSON Lines or a table; see {@link PromptData}
  * @param validation JSON Lines, or null: {@code validationShare}
  * @param validationShare part of the training examples held back when there is no file; 0: none
  * @param maxLength longest sequence in tokens; 0: as many as the model has positions

@@ -37,7 +37,7 @@ import picocli.CommandLine.Option;
     description =
         "Judges a model on data of its task: classes, labels or numbers of texts, tagged sentences,"
             + " questions, choices; a language model on plain text (loss, perplexity), a GPT-2 also on"
-            + " prompts with completions in a .jsonl file (and rouge).",
+            + " prompts with completions (.jsonl, .csv, .tsv, .parquet; and rouge).",
     footer = {
       "Examples:",
       "  graft evaluate --model runs/intents --data test.csv --json",
@@ -170,7 +170,7 @@ final class EvaluateCommand extends GraftCommand {
       if (loaded instanceof GPT2LMHeadModel gpt2
           && data.size() == 1
           && text.documents == DocumentMode.FILE
-          && data.get(0).toString().endsWith(".jsonl")) {
+          && PromptData.isReadable(data.get(0))) {
         return gpt2.evaluate(PromptData.read(data.get(0)));
       }
       return loaded.evaluate(text.corpus(data), text.options(0));

@@ -10,7 +10,6 @@ import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Locale;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -46,7 +45,8 @@ final class SummarizeCommand extends GraftCommand {
       paramLabel = "FILE",
       order = 2,
       description =
-          "Documents: the field document of a .jsonl file, else a line each; - is standard input.")
+          "Documents: field or column document of a .jsonl, .csv, .tsv or .parquet file; of any other"
+              + " a line each; - is standard input.")
   Path input;
 
   @Option(
@@ -97,7 +97,7 @@ final class SummarizeCommand extends GraftCommand {
     try (GPT2LMHeadModel loaded = GPT2LMHeadModel.fromPretrained(model, Models.options(compute))) {
       if (input == null) {
         answer(loaded, texts, options);
-      } else if (input.toString().toLowerCase(Locale.ROOT).endsWith(".jsonl")) {
+      } else if (PromptData.isReadable(input)) {
         List<String> documents =
             PromptData.readPrompts(input).stream().map(PromptExample::text).toList();
         for (int from = 0; from < documents.size(); from += BATCH) {

@@ -278,11 +278,32 @@ class TrainAndApplyTest {
         apply("summarize", news, "--input", articles, "--max-tokens", 4, "--json").done().json();
     assertThat(summaries).hasSize(2);
     assertThat(summaries.get(1).path("document").asText()).isEqualTo("the songs");
+    Path table =
+        Cli.write(
+            folder.resolve("articles.csv"),
+            "id,summary,document",
+            "1,songs,the birds sang",
+            "2,3 songs,the songs");
+    assertThat(
+            apply("summarize", news, "--input", table, "--max-tokens", 4, "--json").done().json())
+        .isEqualTo(summaries);
+    assertThat(apply("evaluate", news, "--data", table, "--json").done().json())
+        .isEqualTo(apply("evaluate", news, "--data", articles, "--json").done().json());
+    Cli.run(
+            Cli.line(
+                "finetune",
+                List.of("--task", "summarize", "--model", words, "--out", news + "-by-table"),
+                List.of("--train", table, "--valid", table),
+                ONE_THREAD,
+                common))
+        .done();
+    assertThat(Path.of(news + "-by-table/model/model.safetensors"))
+        .hasSameBinaryContentAs(news.resolve("model/model.safetensors"));
     assertThat(apply("summarize", news, "--beams", 1, "--max-tokens", 4, "birds").done().lines())
         .hasSize(1);
     apply("summarize", bert, "x").refused("summarize needs a GPT-2");
     Cli.run("finetune", "--task", "instruct", "--model", words, "--train", text, "--out", "no")
-        .refused("not valid JSON");
+        .refused("text.txt", "prompts come as a .jsonl, .csv");
   }
 
   @Test

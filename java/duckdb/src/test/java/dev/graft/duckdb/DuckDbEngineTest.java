@@ -7,6 +7,8 @@ import dev.graft.Dataset;
 import dev.graft.data.Columns;
 import dev.graft.data.LabelledExample;
 import dev.graft.data.LabelledSource;
+import dev.graft.data.PromptData;
+import dev.graft.data.PromptExample;
 import dev.graft.data.TableEngine;
 import dev.graft.io.InvalidInputException;
 import java.io.IOException;
@@ -87,6 +89,22 @@ class DuckDbEngineTest {
     assertThatThrownBy(() -> Dataset.fromFile(parquet, new Columns("0", null, "1", false)))
         .isInstanceOf(InvalidInputException.class)
         .hasMessage(parquet + ": columns have names here, not numbers");
+  }
+
+  @Test
+  void promptsFromParquet() {
+    Path prompts = folder.resolve("prompts.parquet");
+    unguarded(
+        "",
+        "COPY (SELECT * FROM (VALUES ('a\nb', 's', 1), ('c', NULL, 2)) AS t(document, summary, id)) TO '"
+            + prompts
+            + "' (FORMAT parquet)");
+    assertThat(PromptData.readPrompts(prompts))
+        .containsExactly(
+            new PromptExample("a\nb", null, "s", 1), new PromptExample("c", null, null, 2));
+    assertThatThrownBy(() -> PromptData.read(prompts))
+        .isInstanceOf(InvalidInputException.class)
+        .hasMessageContaining("line 2: there is no text to learn");
   }
 
   @Test

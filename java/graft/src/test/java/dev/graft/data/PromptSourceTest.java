@@ -205,9 +205,49 @@ class PromptSourceTest {
           .isInstanceOf(InvalidInputException.class)
           .hasMessageStartingWith(file + ": " + wrong[1]);
     }
-    assertThatThrownBy(() -> PromptData.read(folder.resolve("set.csv")))
+    assertThatThrownBy(() -> PromptData.read(folder.resolve("set.txt")))
         .isInstanceOf(InvalidInputException.class)
-        .hasMessageContaining("expected a .jsonl file");
+        .hasMessageContaining("prompts come as a .jsonl, .csv, .tsv or .parquet file");
+  }
+
+  /**
+   * What JSON Lines say, as tables say it; Parquet's reader is in another module, and tested there.
+   */
+  @Test
+  void tablesOfAllKinds() throws Exception {
+    Path csv = folder.resolve("set.csv");
+    Files.writeString(
+        csv, "output,Instruction,id,input\no,\"i, two\nlines\",1,\n\"o \"\"2\"\"\",i,2,x\n");
+    assertThat(PromptData.read(csv))
+        .containsExactly(
+            new PromptExample("i, two\nlines", null, "o", 3),
+            new PromptExample("i", "x", "o \"2\"", 4));
+    assertThat(PromptData.templateOf(csv)).isEqualTo(PromptTemplate.INSTRUCT);
+    Path tsv = folder.resolve("set.tsv");
+    Files.writeString(tsv, "prompt\tcompletion\np\t \"c\n");
+    assertThat(PromptData.read(tsv)).containsExactly(new PromptExample("p", null, " \"c", 2));
+    assertThat(PromptData.templateOf(tsv)).isEqualTo(PromptTemplate.PLAIN);
+    Files.writeString(tsv, "document\nd\n");
+    assertThat(PromptData.readPrompts(tsv)).containsExactly(new PromptExample("d", null, null, 2));
+    for (String[] wrong :
+        new String[][] {
+          {"document\nd", "line 2: there is no text to learn"},
+          {"document,summary\nd, ", "line 2: there is no text to learn"},
+          {"document,summary\n ,s", "line 2: column 'document' is empty"},
+          {"document,summary\nd", "line 2: expected 2 fields, got 1"},
+          {
+            "text,summary\nd,s",
+            "no column is named [prompt, instruction, document]; there are [text"
+          },
+          {"prompt,prompt\nd,s", "two columns are named 'prompt'"},
+          {"document,summary\n", "there are no examples in it"},
+          {"", "there are no examples in it"}
+        }) {
+      Files.writeString(csv, wrong[0]);
+      assertThatThrownBy(() -> PromptData.read(csv))
+          .isInstanceOf(InvalidInputException.class)
+          .hasMessageStartingWith(csv + ": " + wrong[1]);
+    }
   }
 
   @Test
