@@ -13,11 +13,13 @@ import java.net.http.HttpTimeoutException;
 import java.nio.channels.UnresolvedAddressException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.security.cert.CertificateException;
 import java.time.Duration;
 import java.time.Instant;
 import java.time.format.DateTimeFormatter;
 import java.time.format.DateTimeParseException;
 import java.util.Optional;
+import javax.net.ssl.SSLException;
 
 /**
  * Requests to a hub. Redirects are followed here, because the token belongs to the hub alone: once
@@ -195,6 +197,14 @@ final class HubClient {
     }
     try {
       return Http.CLIENT.send(request.build(), info -> new HubBody(settings.timeout()));
+    } catch (SSLException e) {
+      CertificateException certificate = HubErrors.certificate(e);
+      if (certificate != null) {
+        // Another try would be shown the same one.
+        throw new HubRetry.Unreachable(
+            name + ": " + HubErrors.untrusted(at, certificate), certificate);
+      }
+      throw fault(name, "cannot reach " + settings.endpoint(), e);
     } catch (IOException e) {
       throw fault(name, "cannot reach " + settings.endpoint(), e);
     } catch (InterruptedException e) {

@@ -1,6 +1,7 @@
 package dev.graft.io;
 
 import java.net.URI;
+import java.security.cert.CertificateException;
 
 /** What an answer that is none means, and what can be done about it. */
 final class HubErrors {
@@ -25,6 +26,30 @@ final class HubErrors {
             + " asks for fewer requests (429)"
             + (settings.token() == null ? ", and grants more with a token (HF_TOKEN)" : "")
         : who + " fails (" + status + ")";
+  }
+
+  /** What is wrong with the certificate a server showed; null if it is something else. */
+  static CertificateException certificate(Throwable failed) {
+    for (Throwable e = failed; e != null; e = e.getCause()) {
+      if (e instanceof CertificateException certificate) {
+        return certificate;
+      }
+    }
+    return null;
+  }
+
+  static String untrusted(URI at, CertificateException certificate) {
+    Throwable why = certificate;
+    while (why.getCause() != null) {
+      why = why.getCause();
+    }
+    return at.getScheme()
+        + "://"
+        + at.getRawAuthority()
+        + " shows a certificate that Java does not trust ("
+        + why.getMessage()
+        + "); of a server of your own put it into a trust store and give"
+        + " -Djavax.net.ssl.trustStore=FILE to Java (JAVA_OPTS)";
   }
 
   /**

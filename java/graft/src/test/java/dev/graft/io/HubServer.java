@@ -4,6 +4,8 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.sun.net.httpserver.HttpExchange;
 import com.sun.net.httpserver.HttpServer;
+import com.sun.net.httpserver.HttpsConfigurator;
+import com.sun.net.httpserver.HttpsServer;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -23,6 +25,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import javax.net.ssl.SSLContext;
 
 /**
  * A hub on this machine: the routes of the public one, with large files on a second server to which
@@ -50,19 +53,26 @@ public final class HubServer implements AutoCloseable {
   volatile Hook hook = exchange -> false;
   volatile Hook cdnHook = exchange -> false;
 
+  private final SSLContext tls;
   private final HttpServer hub;
   private final HttpServer cdn;
   private final ExecutorService threads = Executors.newCachedThreadPool();
 
   public HubServer() {
+    this(null);
+  }
+
+  /** Speaks TLS with the context's certificate; null for plain HTTP. */
+  HubServer(SSLContext tls) {
+    this.tls = tls;
     hub = start(this::hub);
     cdn = start(this::cdn);
   }
 
   private HttpServer start(Hook handler) {
     try {
-      HttpServer server =
-          HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
+      InetSocketAddress address = new InetSocketAddress(InetAddress.getLoopbackAddress(), 0);
+      HttpServer server = tls == null ? HttpServer.create(address, 0) : secured(address);
       server.setExecutor(threads);
       server.createContext(
           "/",
@@ -78,6 +88,12 @@ public final class HubServer implements AutoCloseable {
     }
   }
 
+  private HttpServer secured(InetSocketAddress address) throws IOException {
+    HttpsServer server = HttpsServer.create(address, 0);
+    server.setHttpsConfigurator(new HttpsConfigurator(tls));
+    return server;
+  }
+
   public URI endpoint() {
     return address(hub);
   }
@@ -86,8 +102,9 @@ public final class HubServer implements AutoCloseable {
     return address(cdn);
   }
 
-  private static URI address(HttpServer server) {
-    return URI.create("http://127.0.0.1:" + server.getAddress().getPort());
+  private URI address(HttpServer server) {
+    String scheme = tls == null ? "http" : "https";
+    return URI.create(scheme + "://127.0.0.1:" + server.getAddress().getPort());
   }
 
   /** Serves a model's files at a commit that they determine. */
