@@ -8,11 +8,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
-import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
 
 /** The example people read first compiles, runs, and is the same wherever it is printed. */
 class ExampleTest {
@@ -72,24 +69,5 @@ class ExampleTest {
     assertThat(shown).contains(body);
     assertThat(Files.readString(Path.of("../../README.md"))).contains(body);
     assertThat(body.lines().count()).isLessThanOrEqualTo(15);
-  }
-
-  @ParameterizedTest
-  @CsvSource({"java.md, Guide, 3", "fine-tuning.md, FineTuningGuide, 2"})
-  void guide_showsCodeThatCompiles(String guide, String type, int snippetsInIt) throws IOException {
-    String source = squeezed(Files.readString(Path.of("src/test/java/example/" + type + ".java")));
-    List<String> snippets =
-        Pattern.compile("```java\n(.*?)\n```", Pattern.DOTALL)
-            .matcher(Files.readString(Path.of("../../docs/guides/" + guide)))
-            .results()
-            .map(block -> squeezed(block.group(1)))
-            .toList();
-    assertThat(snippets).hasSize(snippetsInIt);
-    assertThat(snippets).allSatisfy(snippet -> assertThat(source).contains(snippet));
-  }
-
-  /** Without what depends on how deep code stands. */
-  private static String squeezed(String code) {
-    return code.replaceAll("\\s+", " ");
   }
 }
