@@ -28,7 +28,7 @@ public final class TorchTensors {
    */
   public static Pointer contiguous(
       String argument, Tensor tensor, Device device, DType dtype, long... shape) {
-    check(argument, tensor, device, dtype, shape);
+    expect(argument, tensor, device, dtype, shape);
     if (!tensor.is_contiguous()) {
       throw refuse(
           argument,
@@ -49,7 +49,7 @@ public final class TorchTensors {
    */
   public static Pointer rows(
       String argument, Tensor tensor, Device device, DType dtype, long... shape) {
-    check(argument, tensor, device, dtype, shape);
+    expect(argument, tensor, device, dtype, shape);
     long packed = 1;
     for (int axis = shape.length - 1; axis > 0; axis--) {
       // The stride of an axis of one element is never used.
@@ -102,8 +102,12 @@ public final class TorchTensors {
     };
   }
 
-  private static void check(
-      String argument, Tensor tensor, Device device, DType dtype, long[] shape) {
+  /**
+   * Refuses a tensor of another dtype, device or shape; its strides are the caller's matter.
+   *
+   * @param shape the expected sizes; -1 takes any
+   */
+  static void expect(String argument, Tensor tensor, Device device, DType dtype, long... shape) {
     DType got = dtype(argument, tensor);
     if (got != dtype) {
       throw refuse(argument, dtype.toString(), got.toString());
