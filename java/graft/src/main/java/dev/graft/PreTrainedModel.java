@@ -73,7 +73,7 @@ public abstract sealed class PreTrainedModel implements AutoCloseable
     static Parts make(ModelOptions options, Tokenizer tokenizer, boolean owns, Loading load) {
       Device device = null;
       try {
-        device = Device.cpu(options.threads());
+        device = Device.open(options.device(), options.threads());
         Network network = load.on(device);
         if (tokenizer.vocabSize() > network.config().vocabSize()) {
           network.close();

@@ -64,7 +64,7 @@ final class Worker<T extends AutoCloseable> implements AutoCloseable {
       return;
     }
     free();
-    device = Device.cpu(threads);
+    device = Device.open(model.options().device(), threads);
     shared = current.shareOn(device);
     tool = make.apply(shared);
     source = current;

@@ -3,14 +3,18 @@ package dev.graft.cli;
 import dev.graft.model.TrainStep;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** Where and in which dtype a command computes. */
 final class ComputeOptions {
   @Option(
       names = "--device",
       paramLabel = "DEVICE",
-      description = "cpu, cuda or auto (default: ${DEFAULT-VALUE}).",
+      description =
+          "cpu, cuda, cuda:N (the N-th card, from 0) or auto: a card where it can be used (default:"
+              + " ${DEFAULT-VALUE}).",
       defaultValue = "auto",
       order = 900)
   String device;
@@ -32,8 +36,21 @@ final class ComputeOptions {
       order = 902)
   String dtype;
 
+  @Spec(Spec.Target.MIXEE)
+  CommandSpec command;
+
+  private String resolved;
+
+  /** The device's name, with {@code auto} decided. */
+  String device() {
+    if (resolved == null) {
+      resolved = Devices.resolve(device, command.commandLine().getErr());
+    }
+    return resolved;
+  }
+
   Device open() {
-    return Devices.open(device, threads);
+    return Device.open(device(), threads);
   }
 
   /** The dtype asked for, or the device's best. */

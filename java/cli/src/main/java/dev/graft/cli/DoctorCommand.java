@@ -34,9 +34,8 @@ final class DoctorCommand extends GraftCommand {
 
   @Override
   public Integer call() {
-    Machine.Cuda cuda = Machine.cuda();
-    ObjectNode report = report(cuda);
-    List<String> advice = advice(cuda);
+    ObjectNode report = report();
+    List<String> advice = advice();
     if (json) {
       advice.forEach(report.putArray("advice")::add);
       json(report);
@@ -59,7 +58,7 @@ final class DoctorCommand extends GraftCommand {
     return ExitCode.DONE;
   }
 
-  private ObjectNode report(Machine.Cuda cuda) {
+  private ObjectNode report() {
     ObjectNode report = Json.object();
     report.put("graft", graft.graft_version().getString());
     report.put("abi", graft.graft_abi_version());
@@ -83,13 +82,11 @@ final class DoctorCommand extends GraftCommand {
     report.put("memory_gib", Machine.memoryGib());
     Machine.freeMemoryGib().ifPresent(free -> report.put("free_memory_gib", free));
     report.put("java_heap_gib", Machine.heapGib());
-    report.put("cuda_card", cuda.card());
-    report.put("cuda_plugin", cuda.plugin());
-    report.put("cuda", cuda.why());
+    CudaReport.put(report);
     return report;
   }
 
-  private static List<String> advice(Machine.Cuda cuda) {
+  private static List<String> advice() {
     List<String> advice = new ArrayList<>();
     if (graft.graft_cpu_isa() == graft.GRAFT_ISA_BASELINE) {
       advice.add(
@@ -104,17 +101,7 @@ final class DoctorCommand extends GraftCommand {
                         + free
                         + " GiB of memory are free: take a small model or batch, or end other"
                         + " programs."));
-    if (cuda.card() && !cuda.plugin()) {
-      advice.add(
-          "There is a card, but the CUDA kernels were not built: nvcc is missing."
-              + " scripts/install-nvcc.sh installs it; the next start builds them.");
-    } else if (cuda.card() && !cuda.available()) {
-      advice.add(
-          "There is a card, but CUDA cannot use it (see above): install NVIDIA's driver, on Debian"
-              + " or Ubuntu by apt-get install nvidia-driver.");
-    } else if (cuda.available()) {
-      advice.add("CUDA is usable, but " + Devices.NO_CUDA + ".");
-    }
+    CudaReport.advice().ifPresent(advice::add);
     return advice;
   }
 }

@@ -224,7 +224,10 @@ final class FinetuneCommand extends RunCommand {
       dtype = compute.dtype(device);
     }
     TrainingOptions options =
-        lora.over(tuning.over(training.over(TrainingOptions.finetuning(), dtype))).build();
+        lora.over(
+                tuning.over(
+                    training.over(TrainingOptions.finetuning().device(compute.device()), dtype)))
+            .build();
     if (tuning.adaptOn != null && task != Kind.CLASSIFICATION) {
       throw new InvalidInputException("--adapt-on goes before --task classification");
     }
@@ -307,6 +310,7 @@ final class FinetuneCommand extends RunCommand {
                         .build())
                 .options(
                     ModelOptions.defaults()
+                        .withDevice(compute.device())
                         .withThreads(compute.threads)
                         .withDType(options.dtype())
                         .withMaxLength(maxLength)));
@@ -357,6 +361,7 @@ final class FinetuneCommand extends RunCommand {
             .threads(compute.threads)
             .training(
                 DomainAdaptation.recipe(heard.dtype())
+                    .device(heard.device())
                     .seed(heard.seed())
                     .listener(heard.listener())
                     .cancellation(heard.cancellation())

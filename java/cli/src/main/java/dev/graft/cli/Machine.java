@@ -1,6 +1,5 @@
 package dev.graft.cli;
 
-import dev.graft.runtime.CudaBackend;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.management.ManagementFactory;
@@ -14,9 +13,6 @@ final class Machine {
   private static final double GIB = 1 << 30;
 
   private Machine() {}
-
-  /** Whether and why not models could be computed by CUDA here. */
-  record Cuda(boolean card, boolean plugin, boolean available, String why) {}
 
   static String processor() {
     return field(Path.of("/proc/cpuinfo"), "model name").orElse(System.getProperty("os.arch"));
@@ -65,10 +61,8 @@ final class Machine {
     }
   }
 
-  static Cuda cuda() {
-    boolean card = Files.exists(Path.of("/dev/nvidia0")) || Files.exists(Path.of("/dev/dxg"));
-    CudaBackend.Status status = CudaBackend.status();
-    String why = status.available() ? "usable" : status.reason();
-    return new Cuda(card, status.built(), status.available(), why);
+  /** Whether the system knows an NVIDIA card, whatever can be done with it. */
+  static boolean hasCard() {
+    return Files.exists(Path.of("/dev/nvidia0")) || Files.exists(Path.of("/dev/dxg"));
   }
 }

@@ -58,7 +58,10 @@ final class Models {
   /** Options of a model that is applied. */
   static ModelOptions options(ComputeOptions compute) {
     try (Device device = compute.open()) {
-      return ModelOptions.defaults().withThreads(compute.threads).withDType(compute.dtype(device));
+      return ModelOptions.defaults()
+          .withDevice(compute.device())
+          .withThreads(compute.threads)
+          .withDType(compute.dtype(device));
     }
   }
 }

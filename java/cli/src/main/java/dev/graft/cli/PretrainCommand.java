@@ -213,7 +213,7 @@ final class PretrainCommand extends RunCommand {
         corpus,
         valid == null ? null : text.corpus(valid),
         text.options(share),
-        training.over(TrainingOptions.pretraining(), dtype).build(),
+        training.over(TrainingOptions.pretraining().device(compute.device()), dtype).build(),
         compute.threads);
   }
 

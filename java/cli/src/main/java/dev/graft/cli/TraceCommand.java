@@ -119,6 +119,13 @@ final class TraceCommand extends GraftCommand {
   Path save;
 
   @Option(
+      names = "--device",
+      paramLabel = "DEVICE",
+      description = "cpu, cuda, cuda:N or auto (default: ${DEFAULT-VALUE}).",
+      defaultValue = "cpu")
+  String device;
+
+  @Option(
       names = "--threads",
       paramLabel = "N",
       description = "Processor threads (default: all).",
@@ -145,8 +152,8 @@ final class TraceCommand extends GraftCommand {
     OptimizerOptions options =
         new OptimizerOptions(betas[0], betas[1], eps, weightDecay, decay, clip);
     DType type = DType.parse(dtype);
-    try (Device device = Device.cpu(threads);
-        Trace trace = new Trace(device, model, inputs, type)) {
+    try (Device on = Device.open(Devices.resolve(device, err()), threads);
+        Trace trace = new Trace(on, model, inputs, type)) {
       if (outputs != null) {
         trace.run(outputs, gradients);
       }

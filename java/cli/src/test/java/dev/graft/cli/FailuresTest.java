@@ -1,6 +1,7 @@
 package dev.graft.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.graft.io.InvalidInputException;
 import java.io.IOException;
@@ -19,16 +20,19 @@ class FailuresTest {
     Cli.run("pretrain", "--type", "gpt3", "--out", "x").refused("gpt3");
     Cli.run("pretrain", "--out", "x", "--documents", "page").refused("page");
     Cli.run("doctor", "--threads", "many").refused("many");
-    Cli.run(
-            "evaluate",
-            "--device",
-            "cuda",
-            "--model",
-            Cli.MODELS.resolve("generated-bert"),
-            "--data",
-            "x")
-        .refused("--device cuda");
     Cli.run("bench", "kernels").refused("./graft bench");
+  }
+
+  @Test
+  void deviceThatIsNotThere_isToldWithTheWayToIt() {
+    Object[] evaluate = {
+      "evaluate", "--model", Cli.MODELS.resolve("generated-bert"), "--data", "x", "--device", ""
+    };
+    evaluate[6] = "gpu";
+    Cli.run(evaluate).refused("--device: expected cpu, cuda, cuda:N or auto, got gpu");
+    assumeTrue(Devices.whyNoCuda() != null, "no card");
+    evaluate[6] = "cuda:1";
+    Cli.run(evaluate).refused("--device cuda:1: " + Devices.whyNoCuda(), "graft doctor");
   }
 
   @Test

@@ -71,6 +71,8 @@ class HelpTest {
             "default_reason",
             "memory_gib",
             "cuda",
+            "cublaslt",
+            "cudnn",
             "advice");
     assertThat(Cli.run("doctor").done().out()).contains("matrix products", "oneDNN");
   }

@@ -5,10 +5,8 @@ import static org.bytedeco.cuda.global.cublas.cublasLtCreate;
 import static org.bytedeco.cuda.global.cublas.cublasLtDestroy;
 
 import dev.graft.bindings.GraftException;
-import dev.graft.bindings.Status;
 import dev.graft.bindings.global.graft;
 import dev.graft.bindings.graft_cast_args;
-import dev.graft.bindings.graft_device_info;
 import dev.graft.bindings.graft_event;
 import java.nio.file.Path;
 import java.util.HashMap;
@@ -57,7 +55,7 @@ final class CublasLtGemm implements Gemm {
     workspace = Address.of(arena.allocate(WORKSPACE, "workspace"));
     String version = CublasLt.status().version();
     description = "cuBLASLt " + version;
-    String card = cardOf(device);
+    String card = CudaBackend.cards().get(device.index()).name();
     synchronized (CACHES) {
       cache =
           CACHES.computeIfAbsent(
@@ -69,15 +67,6 @@ final class CublasLtGemm implements Gemm {
                           Path.of(System.getProperty("user.home")),
                           "cublaslt-" + version,
                           card)));
-    }
-  }
-
-  private static String cardOf(Device device) {
-    try (graft_device_info info = new graft_device_info()) {
-      Pointer.memset(info, 0, info.sizeof());
-      info.struct_size(info.sizeof());
-      Status.check(graft.graft_device_describe(graft.GRAFT_CUDA, device.index(), info));
-      return info.name().getString();
     }
   }
 

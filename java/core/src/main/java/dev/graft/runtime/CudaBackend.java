@@ -2,10 +2,15 @@ package dev.graft.runtime;
 
 import dev.graft.bindings.NativeLibraries;
 import dev.graft.bindings.global.graft;
+import dev.graft.bindings.graft_device_info;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
+import org.bytedeco.javacpp.IntPointer;
+import org.bytedeco.javacpp.Pointer;
 
 /** Whether the CUDA kernels can be used here, and if not, why. */
 public final class CudaBackend {
@@ -24,6 +29,41 @@ public final class CudaBackend {
    * @param reason why not, in words for a user; empty if available
    */
   public record Status(boolean built, boolean available, String reason) {}
+
+  /**
+   * A CUDA device.
+   *
+   * @param name as the driver calls it
+   * @param memoryBytes of its own
+   * @param capability 10 · major + minor, for example 90
+   * @param driver CUDA version the driver supports, for example {@code "13.0"}
+   */
+  public record Card(String name, long memoryBytes, int capability, String driver) {}
+
+  /** The CUDA devices, by their indices; none if {@link #status} says that there are none. */
+  public static List<Card> cards() {
+    if (!status().available()) {
+      return List.of();
+    }
+    List<Card> cards = new ArrayList<>();
+    try (IntPointer count = new IntPointer(1);
+        graft_device_info info = new graft_device_info()) {
+      dev.graft.bindings.Status.check(graft.graft_device_count(graft.GRAFT_CUDA, count));
+      for (int i = 0; i < count.get(); i++) {
+        Pointer.memset(info, 0, info.sizeof());
+        info.struct_size(info.sizeof());
+        dev.graft.bindings.Status.check(graft.graft_device_describe(graft.GRAFT_CUDA, i, info));
+        int driver = info.driver_version();
+        cards.add(
+            new Card(
+                info.name().getString(),
+                info.memory_bytes(),
+                info.capability(),
+                driver / 1000 + "." + driver % 1000 / 10));
+      }
+    }
+    return cards;
+  }
 
   /** Loads the plugin at the first call; asks the driver at each. */
   public static synchronized Status status() {

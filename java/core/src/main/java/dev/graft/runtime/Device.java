@@ -1,6 +1,5 @@
 package dev.graft.runtime;
 
-import dev.graft.bindings.GraftException;
 import dev.graft.bindings.Status;
 import dev.graft.bindings.global.graft;
 import dev.graft.bindings.graft_context;
@@ -78,14 +77,19 @@ public final class Device extends NativeOwner {
   /**
    * A CUDA device, {@code "cuda:0"} for index 0, with a stream of its own.
    *
-   * @throws DeviceUnavailableException if CUDA cannot be used here, saying why
-   * @throws GraftException.InvalidArgument if there is no such device
+   * @throws DeviceUnavailableException if CUDA cannot be used here or there is no such device,
+   *     saying why
    */
   public static Device cuda(int index) {
     if (index < 0) {
       throw new IllegalArgumentException("device: expected an index of at least 0, got " + index);
     }
     CudaBackend.require();
+    int count = CudaBackend.cards().size();
+    if (index >= count) {
+      throw new DeviceUnavailableException(
+          "cuda:" + index + ": the devices here are cuda:0 to cuda:" + (count - 1));
+    }
     return new Device(Kind.CUDA, "cuda:" + index, index, 0);
   }
 
@@ -110,6 +114,7 @@ public final class Device extends NativeOwner {
    * @throws DeviceUnavailableException if CUDA cannot be used here, saying why
    */
   public static Device open(String name, int threads) {
+    requireName(name);
     if (name.equals("cpu")) {
       return cpu(threads);
     }
@@ -117,11 +122,20 @@ public final class Device extends NativeOwner {
       return emulated();
     }
     Matcher cuda = CUDA_NAME.matcher(name);
-    if (!cuda.matches()) {
+    cuda.matches();
+    return cuda(cuda.group(1) == null ? 0 : Integer.parseInt(cuda.group(1)));
+  }
+
+  /**
+   * Refuses what {@link #open} knows no device by; whether the machine has it is not asked.
+   *
+   * @throws IllegalArgumentException naming what was expected
+   */
+  public static void requireName(String name) {
+    if (!name.equals("cpu") && !name.equals("emulate") && !CUDA_NAME.matcher(name).matches()) {
       throw new IllegalArgumentException(
           "device: expected cpu, cuda, cuda:N or emulate, got " + name);
     }
-    return cuda(cuda.group(1) == null ? 0 : Integer.parseInt(cuda.group(1)));
   }
 
   /** Whether its memory is the host's. */

@@ -93,6 +93,10 @@ public abstract class Network implements AutoCloseable {
       throw new IllegalArgumentException(
           "weights on " + device.name() + " cannot be shared on " + other.name());
     }
+    // What wrote the weights was ordered on a stream of its own.
+    if (!device.isHost()) {
+      device.synchronize();
+    }
     return build(other, config, task, dtype, parameters);
   }
 

@@ -30,6 +30,8 @@ public final class OptionsJson {
       }
       if (value instanceof DType dtype) {
         to.put(component.getName(), dtype.label());
+      } else if (value instanceof String text) {
+        to.put(component.getName(), text);
       } else if (value instanceof Boolean flag) {
         to.put(component.getName(), flag);
       } else if (value instanceof Double number) {
@@ -93,6 +95,8 @@ public final class OptionsJson {
       return json.asLong();
     } else if (type == int.class && json.canConvertToInt() && json.isIntegralNumber()) {
       return json.asInt();
+    } else if (type == String.class && json.isTextual()) {
+      return json.asText();
     } else if (type == Tuning.class) {
       return Tuning.fromJson(file, json);
     } else if (type == Selection.class) {

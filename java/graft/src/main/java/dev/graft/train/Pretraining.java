@@ -95,7 +95,7 @@ public final class Pretraining {
   }
 
   private static TrainingResult run(PretrainingSettings settings, Tokenizer tokenizer) {
-    try (Device device = Device.cpu(settings.threads());
+    try (Device device = Device.open(settings.training().device(), settings.threads());
         Network network = network(device, settings, tokenizer)) {
       return CorpusTraining.run(
           network,

@@ -1,6 +1,7 @@
 package dev.graft.train;
 
 import dev.graft.runtime.DType;
+import dev.graft.runtime.Device;
 import java.nio.file.Path;
 import java.util.Objects;
 
@@ -22,6 +23,8 @@ import java.util.Objects;
  * @param warmupSteps steps of warm-up; −1: {@code warmupRatio} of all steps, rounded up
  * @param decayAll decay biases and LayerNorm too, rather than matrices alone
  * @param clip largest gradient norm; 0: no clipping
+ * @param device where a run that makes its own network computes: {@code cpu}, {@code cuda}, {@code
+ *     cuda:N} or {@code emulate}, see {@link Device#open}; a model that is there stays on its own
  * @param logEvery steps between reports (and between readings of the loss)
  * @param evalEvery steps between evaluations; 0: at the end alone; −1: after each pass over the
  *     data
@@ -55,6 +58,7 @@ public record TrainingOptions(
     double clip,
     long seed,
     DType dtype,
+    String device,
     int logEvery,
     long evalEvery,
     long saveEvery,
@@ -110,6 +114,7 @@ public record TrainingOptions(
     require(finite(eps) && eps > 0, "eps", "above 0", eps);
     require(finite(clip) && clip >= 0, "clip", "at least 0", clip);
     require(dtype != DType.INT32, "dtype", "fp32 or bf16", dtype.label());
+    Device.requireName(device);
     require(logEvery >= 1, "logEvery", "at least 1", logEvery);
     require(evalEvery >= -1, "evalEvery", "at least 0 (or -1: each epoch)", evalEvery);
     require(saveEvery >= 0, "saveEvery", "at least 0", saveEvery);
@@ -176,6 +181,7 @@ public record TrainingOptions(
     b.clip = clip;
     b.seed = seed;
     b.dtype = dtype;
+    b.device = device;
     b.logEvery = logEvery;
     b.evalEvery = evalEvery;
     b.saveEvery = saveEvery;
@@ -265,6 +271,7 @@ public record TrainingOptions(
     private double clip = 1.0;
     private long seed = 1337;
     private DType dtype = DType.FLOAT32;
+    private String device = "cpu";
     private int logEvery = 10;
     private long evalEvery;
     private long saveEvery;
@@ -380,6 +387,11 @@ public record TrainingOptions(
       return this;
     }
 
+    public Builder device(String value) {
+      device = value;
+      return this;
+    }
+
     public Builder logEvery(int value) {
       logEvery = value;
       return this;
@@ -455,6 +467,7 @@ public record TrainingOptions(
           clip,
           seed,
           dtype,
+          device,
           logEvery,
           evalEvery,
           saveEvery,

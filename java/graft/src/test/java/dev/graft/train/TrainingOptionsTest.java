@@ -76,6 +76,7 @@ class TrainingOptionsTest {
             .clip(0.4)
             .seed(16)
             .dtype(DType.BFLOAT16)
+            .device("cuda:3")
             .logEvery(17)
             .evalEvery(18)
             .saveEvery(19)
