@@ -1,13 +1,9 @@
 // Tile sizes of the attention kernels: one table, with what rejected the alternatives.
 #pragma once
 
-#include "device.h"
+#include "elements.h"
 
 namespace graft::cuda {
-
-struct bf16 {
-  uint16_t bits;
-};
 
 // A block holds warps * row_blocks * 16 queries of one (sequence, head) and walks over its keys,
 // k_rows at a time.
