@@ -14,9 +14,9 @@ namespace graft {
 GRAFT_OPS(GRAFT_DECLARE_CHECK)
 #undef GRAFT_DECLARE_CHECK
 
-// Sizes only (no pointers): what a workspace query needs to be right.
+// Sizes only (no pointers): what a workspace query needs to be right. Exported for the plugin.
 int check_attention_sizes(const char* op, const graft_attention_args&);
-int check_attention_decode_sizes(const char* op, const graft_attention_decode_args&);
+GRAFT_API int check_attention_decode_sizes(const char* op, const graft_attention_decode_args&);
 
 static inline int64_t dtype_bytes(int32_t dtype) { return dtype == GRAFT_BFLOAT16 ? 2 : 4; }
 
