@@ -277,7 +277,7 @@ cudaError_t launch_strips(const cuda_context& context, const graft_add_norm_back
               means_threads / warp_size * sizeof(float), context.stream},
              a, args, context.step);
   if (status != cudaSuccess) return status;
-  const row_ranges ranges = row_ranges_of(context, args.rows, args.channels);
+  const row_ranges ranges = row_ranges_of(context, strip_blocks_an_sm, args.rows, args.channels);
   blocks = ranges.count;
   return launch(
       backward_strip<T>,
@@ -305,7 +305,8 @@ int64_t most_blocks(const cuda_context& context, const graft_add_norm_backward_a
   with_team(args.channels, most_channels_in_flight<T>, [&]<int warps, int vectors>() {
     blocks = backward_blocks<team_of<T, warps, vectors>>(context, args.rows);
   });
-  const int64_t ranges = row_ranges_of(context, args.rows, args.channels).count;
+  const int64_t ranges =
+      row_ranges_of(context, strip_blocks_an_sm, args.rows, args.channels).count;
   return blocks > ranges ? blocks : ranges;
 }
 

@@ -83,8 +83,10 @@ __global__ void __launch_bounds__(means_threads, means_blocks_an_sm)
   }
 }
 
+constexpr int strip_blocks_an_sm = 2;
+
 template <typename T>
-__global__ void __launch_bounds__(strip_threads, 2)
+__global__ void __launch_bounds__(strip_threads, strip_blocks_an_sm)
     backward_strip(backward_arrays<T> a, graft_add_norm_backward_args args, const step_state* step,
                    int64_t rows_each) {
   const int64_t channels = args.channels;

@@ -12,9 +12,10 @@ namespace graft::cuda {
 namespace {
 
 constexpr int rows_at_once = 4;
+constexpr int blocks_an_sm = 4;
 
 template <typename T, bool wide>
-__global__ void __launch_bounds__(strip_threads, strip_blocks_an_sm)
+__global__ void __launch_bounds__(strip_threads, blocks_an_sm)
     sum_strip(const T* x, float* partial, int64_t rows, int64_t channels, int64_t rows_each) {
   const int64_t first = int64_t{blockIdx.x} * strip_columns;
   const int64_t column = first + lane_id() * vector_columns;
@@ -90,8 +91,8 @@ int column_sum_workspace(const cuda_context& context, const graft_column_sum_arg
   GRAFT_TRY(check_range(op, "rows", args.rows, 0));
   GRAFT_TRY(check_range(op, "channels", args.channels, 0));
   GRAFT_TRY(check_product(op, "rows x channels", args.rows, args.channels, 4));
-  *bytes = row_ranges_of(context, args.rows, args.channels).count * args.channels *
-           int64_t{sizeof(float)};
+  *bytes = row_ranges_of(context, blocks_an_sm, args.rows, args.channels).count *
+           args.channels * int64_t{sizeof(float)};
   return GRAFT_OK;
 }
 
@@ -101,7 +102,7 @@ int column_sum(cuda_context& context, const graft_column_sum_args& args) {
   GRAFT_TRY(column_sum_workspace(context, args, &bytes));
   GRAFT_TRY(check_workspace(op, args.workspace, args.workspace_bytes, bytes));
   if (bytes == 0) return GRAFT_OK;
-  const row_ranges ranges = row_ranges_of(context, args.rows, args.channels);
+  const row_ranges ranges = row_ranges_of(context, blocks_an_sm, args.rows, args.channels);
   GRAFT_TRY(check(context, op,
                   args.dtype == GRAFT_BFLOAT16 ? launch_sum<bf16>(context, args, ranges)
                                                : launch_sum<float>(context, args, ranges)));

@@ -37,17 +37,17 @@ GRAFT_DEVICE void add_warps(const float (&own)[8], float* shared, float* to, int
 constexpr int strip_warps = 8;
 constexpr int strip_threads = strip_warps * warp_size;
 constexpr size_t strip_shared_bytes = strip_warps * strip_columns * sizeof(float);
-constexpr int strip_blocks_an_sm = 4;
 
 struct row_ranges {
   int64_t rows_each;
   int64_t count;
 };
 
-// Fills the card, but leaves two rows or more to a warp.
-inline row_ranges row_ranges_of(const cuda_context& context, int64_t rows, int64_t channels) {
+// Fills the card once with `blocks_an_sm`, but leaves two rows or more to a warp.
+inline row_ranges row_ranges_of(const cuda_context& context, int blocks_an_sm, int64_t rows,
+                                int64_t channels) {
   const int64_t strips = (channels + strip_columns - 1) / strip_columns;
-  const int64_t blocks = int64_t{strip_blocks_an_sm} * context.multiprocessors;
+  const int64_t blocks = int64_t{blocks_an_sm} * context.multiprocessors;
   const int64_t most = strips > 0 && strips < blocks ? blocks / strips : 1;
   const int64_t least_rows = 2 * strip_warps;
   int64_t each = (rows + most - 1) / most;

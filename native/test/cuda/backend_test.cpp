@@ -92,10 +92,6 @@ TEST(CudaBackend, opsThatAreNotThereSaySo) {
   args.to_dtype = GRAFT_BFLOAT16;
   expect_error(GRAFT_UNSUPPORTED, graft_cast(c, &args),
                {"cast: this op is not on the CUDA backend in this version"});
-  auto sums = arguments<graft_column_sum_args>();
-  int64_t bytes = 0;
-  expect_error(GRAFT_UNSUPPORTED, graft_column_sum_workspace(c, &sums, &bytes),
-               {"column_sum_workspace: this op is not on the CUDA backend in this version"});
 }
 
 TEST(CudaBackend, memory) {
