@@ -2,6 +2,7 @@ package dev.graft.bench;
 
 import dev.graft.model.Gpt2Config;
 import dev.graft.model.Network;
+import java.util.Map;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -28,7 +29,7 @@ final class Gpt2Twin extends Twin {
   }
 
   @Override
-  Tensor loss(PaddedBatch batch, Masks masks) {
+  Pass forward(PaddedBatch batch, Masks masks) {
     Tensor h =
         embedding("transformer.wte.weight", batch.ids)
             .add(embedding("transformer.wpe.weight", batch.positions));
@@ -56,6 +57,8 @@ final class Gpt2Twin extends Twin {
     }
     Tensor last = norm("transformer.ln_f", h, config.layerNormEps());
     Tensor head = weight(config.tiedHead() ? "transformer.wte.weight" : "lm_head.weight");
-    return crossEntropy(torch.linear(last, head), batch.labels, batch.labelledCells.numel());
+    Tensor logits = torch.linear(last, head);
+    Tensor loss = losses.classes(logits, batch.labels, batch.labelledCells.numel());
+    return new Pass(loss, Map.of(Rows.TOKENS, logits));
   }
 }

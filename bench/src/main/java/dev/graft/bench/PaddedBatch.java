@@ -14,6 +14,9 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 final class PaddedBatch {
   private static final double HIDDEN = Double.NEGATIVE_INFINITY;
 
+  /** What is padded here. */
+  final Batch packed;
+
   /** B and T. */
   final int sequences;
 
@@ -49,6 +52,7 @@ final class PaddedBatch {
   final long sequenceLabelCount;
 
   PaddedBatch(Batch batch) {
+    packed = batch;
     sequences = batch.liveSequences;
     begins = new int[sequences];
     lengths = new int[sequences];

@@ -1,6 +1,5 @@
 package dev.graft.bench;
 
-import dev.graft.data.Batch;
 import dev.graft.model.BertConfig;
 import dev.graft.model.Gpt2Config;
 import dev.graft.model.ModelConfig;
@@ -14,7 +13,6 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
-import org.bytedeco.pytorch.global.torch.Reduction;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
@@ -25,11 +23,32 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * the loss is taken in fp32, as the reference implementation takes it. Activations are [B · T, C].
  */
 abstract class Twin {
+  /** Which rows of a batch a head reads. */
+  enum Rows {
+    /** Every cell, padding included. */
+    TOKENS,
+    /** The cells that carry a label. */
+    LABELLED,
+    /** The sequences. */
+    SEQUENCES
+  }
+
+  /**
+   * A forward pass.
+   *
+   * @param loss what a step on this batch minimises: the mean over its labels, summed over the
+   *     heads
+   * @param logits [rows, outputs] of each head
+   */
+  record Pass(Tensor loss, Map<Rows, Tensor> logits) {}
+
   final ScalarType precision;
+  final TwinLosses losses;
   private final Map<String, Tensor> leaves = new LinkedHashMap<>();
 
   Twin(Network network, ScalarType precision) {
     this.precision = precision;
+    this.losses = new TwinLosses(precision);
     boolean wide = precision == Torch.F64;
     for (Parameter p : network.parameters().all()) {
       for (Part part : p.parts()) {
@@ -45,7 +64,7 @@ abstract class Twin {
     ModelConfig config = network.config();
     return config instanceof Gpt2Config gpt2
         ? new Gpt2Twin(network, gpt2, precision)
-        : new BertTwin(network, (BertConfig) config, precision);
+        : new EncoderTwin(network, (BertConfig) config, precision);
   }
 
   /** Leaves by checkpoint name. */
@@ -54,11 +73,16 @@ abstract class Twin {
   }
 
   /**
-   * The loss that a step on this batch minimises: the mean over its labels, summed over the heads.
+   * Runs forward.
    *
    * @param masks the dropout to apply, or null for none
    */
-  abstract Tensor loss(PaddedBatch batch, Masks masks);
+  abstract Pass forward(PaddedBatch batch, Masks masks);
+
+  /** The loss alone. */
+  final Tensor loss(PaddedBatch batch, Masks masks) {
+    return forward(batch, masks).loss();
+  }
 
   /** A weight as the ops read it. */
   final Tensor weight(String name) {
@@ -109,6 +133,12 @@ abstract class Twin {
         : x.mul(masks.tokens(opId, probability, (int) x.size(1), precision));
   }
 
+  final Tensor dropSequences(Masks masks, int opId, double probability, Tensor x) {
+    return masks == null || probability == 0
+        ? x
+        : x.mul(masks.sequences(opId, probability, (int) x.size(1), precision));
+  }
+
   /** Multi-head attention of [B · T, C] operands. */
   final Tensor attention(
       PaddedBatch batch,
@@ -151,18 +181,6 @@ abstract class Twin {
   static Tensor[] thirds(Tensor joined) {
     TensorVector parts = joined.chunk(3, 1);
     return new Tensor[] {parts.get(0), parts.get(1), parts.get(2)};
-  }
-
-  /** Mean cross-entropy over the rows with a label; 0 if there is none. */
-  final Tensor crossEntropy(Tensor logits, Tensor targets, long labels) {
-    Tensor wide = precision == Torch.F64 ? logits : logits.to(Torch.F32);
-    if (labels == 0) {
-      return wide.sum().mul(Torch.scalar(0));
-    }
-    return torch
-        .cross_entropy_loss(
-            wide, targets, new TensorOptional(), Reduction.Sum.value, Batch.IGNORED, 0)
-        .div(Torch.scalar(labels));
   }
 
   /** The rows of a [B · T, C] tensor at some cells. */
