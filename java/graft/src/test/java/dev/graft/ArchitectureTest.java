@@ -16,6 +16,7 @@ import com.tngtech.archunit.lang.ArchRule;
 @AnalyzeClasses(packages = "dev.graft", importOptions = DoNotIncludeTests.class)
 class ArchitectureTest {
   private static final String QUICKSTART = "quickstart";
+  private static final String VERIFY = "verify";
   private static final String FACE = "face";
   private static final String TRAIN = "train";
   private static final String APPLY = "apply";
@@ -34,6 +35,8 @@ class ArchitectureTest {
           .consideringOnlyDependenciesInLayers()
           .layer(QUICKSTART)
           .definedBy("dev.graft.quickstart..")
+          .layer(VERIFY)
+          .definedBy("dev.graft.verify..")
           .layer(FACE)
           .definedBy("dev.graft")
           .layer(TRAIN)
@@ -58,6 +61,8 @@ class ArchitectureTest {
           .definedBy("dev.graft.bindings..")
           .whereLayer(QUICKSTART)
           .mayNotBeAccessedByAnyLayer()
+          .whereLayer(VERIFY)
+          .mayNotBeAccessedByAnyLayer()
           .whereLayer(FACE)
           .mayOnlyBeAccessedByLayers(QUICKSTART)
           .whereLayer(TRAIN)
@@ -65,13 +70,13 @@ class ArchitectureTest {
           .whereLayer(APPLY)
           .mayOnlyBeAccessedByLayers(QUICKSTART, FACE)
           .whereLayer(MODEL)
-          .mayOnlyBeAccessedByLayers(QUICKSTART, FACE, TRAIN, APPLY)
+          .mayOnlyBeAccessedByLayers(QUICKSTART, VERIFY, FACE, TRAIN, APPLY)
           .whereLayer(METRICS)
           .mayOnlyBeAccessedByLayers(FACE, TRAIN, APPLY)
           .whereLayer(PROGRAM)
           .mayOnlyBeAccessedByLayers(FACE, TRAIN, APPLY, MODEL)
           .whereLayer(DATA)
-          .mayOnlyBeAccessedByLayers(QUICKSTART, FACE, TRAIN, APPLY, MODEL)
+          .mayOnlyBeAccessedByLayers(QUICKSTART, VERIFY, FACE, TRAIN, APPLY, MODEL)
           .whereLayer(TEXT)
           .mayOnlyBeAccessedByLayers(QUICKSTART, FACE, TRAIN, APPLY, MODEL, DATA)
           .whereLayer(IO)

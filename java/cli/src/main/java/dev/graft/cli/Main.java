@@ -32,7 +32,8 @@ import picocli.CommandLine.ScopeType;
       FillMaskCommand.class,
       AnswerCommand.class,
       EmbedCommand.class,
-      TraceCommand.class
+      TraceCommand.class,
+      VerifyCommand.class
     },
     exitCodeListHeading = "%nExit codes:%n",
     exitCodeList = {

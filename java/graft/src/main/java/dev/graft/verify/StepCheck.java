@@ -15,9 +15,10 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Whole training steps of small GPT-2s and BERTs on a device beside the CPU's, from the same weights
- * and with the same dropout masks: forward and backward over two micro-batches, clipping, AdamW.
- * Where the device captures work, the second of the four steps captures and the others launch.
+ * Whole training steps of small GPT-2s and BERTs on a device beside the CPU's, from the same
+ * weights and with the same dropout masks: forward and backward over two micro-batches, clipping,
+ * AdamW. Where the device captures work, the second of the four steps captures and the others
+ * launch.
  *
  * <p>Oracle: the CPU backend in fp32. A tensor may be off by
  *

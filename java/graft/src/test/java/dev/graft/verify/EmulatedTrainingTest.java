@@ -48,9 +48,7 @@ class EmulatedTrainingTest {
   @Test
   void repeats_haveTheSameBits() {
     try (Device device = Device.emulated()) {
-      assertThat(
-              unlessAnOpIsMissing(
-                  () -> StepCheck.repeat(device, Case.GPT2_BF16_DROPOUT, 2)))
+      assertThat(unlessAnOpIsMissing(() -> StepCheck.repeat(device, Case.GPT2_BF16_DROPOUT, 2)))
           .isEmpty();
     }
   }
