@@ -15,8 +15,14 @@ import java.util.List;
  * both families share.
  */
 final class Recording {
-  /** Largest logits chunk: 2^24 elements, 64 MB in fp32. */
+  /** Largest logits chunk on the CPU: 2^24 elements, 64 MB in fp32. */
   private static final long LOGITS_ELEMENTS = 1L << 24;
+
+  /**
+   * On a card, where each chunk adds the table's gradient to memory again: 2^28 elements, half a
+   * gigabyte in bf16. 16,384 tokens of GPT-2 make four chunks (docs/gpu.md).
+   */
+  private static final long LOGITS_ELEMENTS_ON_CARD = 1L << 28;
 
   final Program program;
   final Ops ops;
@@ -275,7 +281,8 @@ final class Recording {
       Tensor x, Tensor targets, Parameter table, Parameter bias, long vocabulary, int slot) {
     long columns = table.weight().size(0);
     long channels = x.size(1);
-    long chunk = Math.max(64, LOGITS_ELEMENTS / columns / 64 * 64);
+    long most = program.device().isHost() ? LOGITS_ELEMENTS : LOGITS_ELEMENTS_ON_CARD;
+    long chunk = Math.max(64, most / columns / 64 * 64);
     Tensor dx = spec.backward() ? activation("head dx", x.size(0), channels) : null;
     for (long first = 0; first < x.size(0); first += chunk) {
       long count = Math.min(chunk, x.size(0) - first);
