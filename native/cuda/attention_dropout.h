@@ -65,4 +65,46 @@ GRAFT_DEVICE void drop_probabilities(float (&p)[row_blocks][key_blocks][4],
   }
 }
 
+// The same for fragments whose rows are keys and whose columns are queries. Bytes of keep[m][n] of a
+// lane (g = lane / 4, t = lane % 4) belong to the elements
+//   0: key j0 + 16 m + g, query i0 + 8 n + 2 t   1: key + 8   2: query + 1   3: both
+// j0 is a multiple of 16. One Philox call is one query against the 16 keys of a row block, so here each
+// lane makes a whole call; the warp's scratch and a transposing ldmatrix hand the bytes out.
+template <int row_blocks, int query_blocks>
+GRAFT_DEVICE void keep_bytes(uint32_t (&keep)[row_blocks][query_blocks],
+                             const attention_dropout& dropout, int j0, int i0, uint32_t* scratch) {
+  constexpr int matrices = row_blocks * query_blocks;  // 8 queries x 16 keys
+  GRAFT_UNROLL
+  for (int first = 0; first < matrices; first += 4) {
+    const int own = (first + lane_id() / 8) % matrices;
+    const philox_words x = philox(
+        dropout.key, static_cast<uint32_t>(j0 / 16 + own / query_blocks),
+        static_cast<uint32_t>(i0 + 8 * (own % query_blocks) + lane_id() % 8), dropout.h, dropout.b);
+    // Pairs of bytes, key g low and key g + 8 high, are the columns that ldmatrix hands to lane g.
+    uint4 pairs;
+    pairs.x = (x.w[0] & 0xFFu) | (x.w[2] & 0xFFu) << 8 | (x.w[0] & 0xFF00u) << 8 |
+              (x.w[2] & 0xFF00u) << 16;
+    pairs.y = (x.w[0] >> 16 & 0xFFu) | (x.w[2] >> 8 & 0xFF00u) | (x.w[0] >> 8 & 0xFF0000u) |
+              (x.w[2] & 0xFF000000u);
+    pairs.z = (x.w[1] & 0xFFu) | (x.w[3] & 0xFFu) << 8 | (x.w[1] & 0xFF00u) << 8 |
+              (x.w[3] & 0xFF00u) << 16;
+    pairs.w = (x.w[1] >> 16 & 0xFFu) | (x.w[3] >> 8 & 0xFF00u) | (x.w[1] >> 8 & 0xFF0000u) |
+              (x.w[3] & 0xFF000000u);
+    sync_warp();  // the last call's rows have been read
+    store(reinterpret_cast<uint4*>(scratch) + lane_id(), pairs);
+    sync_warp();
+    uint32_t bytes[4];
+    ldmatrix_x4_trans(bytes, scratch + 4 * lane_id());
+    GRAFT_UNROLL
+    for (int matrix = 0; matrix < 4; ++matrix)
+      if (first + matrix < matrices)
+        keep[(first + matrix) / query_blocks][(first + matrix) % query_blocks] = bytes[matrix];
+  }
+}
+
+// The byte of element e of a fragment in which columns are queries.
+GRAFT_DEVICE uint32_t keep_byte(uint32_t bytes, int e) {
+  return bytes >> (8 * (e / 2 + e % 2 * 2)) & 0xFFu;
+}
+
 }  // namespace graft::cuda

@@ -31,6 +31,7 @@
 #include "attention_mask.h"
 #include "attention_products.h"
 #include "attention_softmax.h"
+#include "attention_work.h"
 #include "context.h"
 
 namespace graft::cuda {
@@ -43,8 +44,8 @@ struct forward_params {
   const int32_t *cu_seqlens_q, *cu_seqlens_k;
   const step_state* step;
   int64_t q_token_stride, k_token_stride, v_token_stride, out_token_stride;
-  int64_t tokens_q, batch, heads, tiles;  // tiles of queries of the longest sequence
-  int64_t first_block;                    // grids of more blocks than a launch takes are cut
+  attention_grid grid;
+  int64_t tokens_q;
   int q_width, k_width, v_width, out_width;
   int head_dim;
   float scale_log2;  // |scale| * log2(e)
@@ -55,37 +56,6 @@ struct forward_params {
   bool causal;
 };
 
-struct forward_work {
-  int64_t b, h;
-  int tile;
-};
-
-// Longest work first: under a causal mask the late queries see most keys, so their blocks of all heads
-// come before the others. Without a mask the tiles of one (sequence, head) run together, for they
-// share its keys in the second-level cache.
-GRAFT_DEVICE forward_work work_of(const forward_params& p) {
-  const uint64_t block = static_cast<uint64_t>(p.first_block) + blockIdx.x;
-  const auto heads = static_cast<uint64_t>(p.heads), tiles = static_cast<uint64_t>(p.tiles);
-  uint64_t head, tile;
-  if (p.causal) {
-    const uint64_t all = heads * static_cast<uint64_t>(p.batch);
-    head = block % all;
-    tile = tiles - 1 - block / all;
-  } else {
-    head = block / tiles;
-    tile = block % tiles;
-  }
-  return {static_cast<int64_t>(head / heads), static_cast<int64_t>(head % heads),
-          static_cast<int>(tile)};
-}
-
-template <typename T>
-GRAFT_DEVICE head_rows<const T> rows_of(const void* operand, int64_t token_stride, int width,
-                                        int64_t first_token, int64_t h, int head_dim) {
-  return {static_cast<const T*>(operand) + first_token * token_stride + h * head_dim, token_stride,
-          width};
-}
-
 template <typename T, int head_dim, bool dropped>
 __global__ void __launch_bounds__(forward_tile<T>(head_dim).threads(),
                                   forward_tile<T>(head_dim).blocks_per_sm)
@@ -94,9 +64,9 @@ __global__ void __launch_bounds__(forward_tile<T>(head_dim).threads(),
   constexpr int threads = tile.threads(), k_rows = tile.k_rows, row_blocks = tile.row_blocks;
   constexpr int warp_rows = 16 * row_blocks;
   constexpr int stage = k_rows * head_dim;  // elements
-  using product = products<T, head_dim>;
+  using product = products<T, head_dim, row_blocks, tile.q_in_registers>;
 
-  const forward_work work = work_of(p);
+  const attention_work work = work_of(p.grid, p.causal, true);
   const int live = p.step->inputs.sequences;
   if (live != 0 && work.b >= live) return;
   const sequence seq = sequence_of(p.cu_seqlens_q, p.cu_seqlens_k, work.b);
@@ -136,7 +106,7 @@ __global__ void __launch_bounds__(forward_tile<T>(head_dim).threads(),
 
   product multiply;
   running_softmax<row_blocks> softmax;
-  typename product::output_fragment o = {};
+  float o[row_blocks][head_dim / 8][4] = {};
 
   for (int t = 0; t < key_tiles; ++t) {
     const int j0 = t * k_rows;
@@ -153,7 +123,7 @@ __global__ void __launch_bounds__(forward_tile<T>(head_dim).threads(),
     if (t == 0) multiply.start(q_tile, warp_first);
     if (idle || limit(first + warp_rows - 1) <= j0) continue;
 
-    typename product::score_fragment s = {};
+    float s[row_blocks][k_rows / 8][4] = {};
     multiply.scores(k_stages + t % 2 * stage, s);
     if (p.negative) negate(s);
     // Only tiles on the diagonal or at the end of the keys.
@@ -161,7 +131,7 @@ __global__ void __launch_bounds__(forward_tile<T>(head_dim).threads(),
     softmax.add_tile(s, o, p.scale_log2);
     if constexpr (dropped) drop_probabilities(s, dropout, row, j0);
     if (exactly)
-      add_seen_values(s, values, {limit, row, j0}, o);
+      add_seen_values<head_dim>(s, values, tile_sight{limit, row, j0}, o);
     else
       product::values(s, values, o);
   }
@@ -194,22 +164,12 @@ __global__ void __launch_bounds__(forward_tile<T>(head_dim).threads(),
   write_rows<T, head_dim, warp_rows>(out, q_tile, warp_first, first, rows - warp_first, p.head_dim);
 }
 
-// Blocks of one launch at most (gridDim.x).
-constexpr int64_t most_blocks = INT32_MAX;
-
 template <typename T, int head_dim, bool dropped>
 cudaError_t launch_forward(const cuda_context& context, forward_params p, int64_t max_queries) {
   constexpr attention_tile tile = forward_tile<T>(head_dim);
-  p.tiles = (max_queries + tile.q_rows() - 1) / tile.q_rows();
-  const int64_t blocks = p.batch * p.heads * p.tiles;
-  for (p.first_block = 0; p.first_block < blocks; p.first_block += most_blocks) {
-    const auto grid = static_cast<unsigned>(std::min(blocks - p.first_block, most_blocks));
-    const cudaError_t status =
-        launch(attention_forward_kernel<T, head_dim, dropped>,
-               {dim3(grid), tile.threads(), forward_shared_bytes<T>(tile), context.stream}, p);
-    if (status != cudaSuccess) return status;
-  }
-  return cudaSuccess;
+  p.grid.tiles = (max_queries + tile.q_rows() - 1) / tile.q_rows();
+  return launch_tiles(attention_forward_kernel<T, head_dim, dropped>, tile.threads(),
+                      forward_shared_bytes<T>(tile), context.stream, p);
 }
 
 template <typename T, int head_dim>
@@ -240,8 +200,8 @@ cudaError_t launch_forward(const cuda_context& context, const graft_attention_ar
   p.v_width = access_bytes<T>(a.v, p.v_token_stride, a.head_dim);
   p.out_width = access_bytes<T>(a.out, p.out_token_stride, a.head_dim);
   p.tokens_q = a.tokens_q;
-  p.batch = a.batch;
-  p.heads = a.heads;
+  p.grid.batch = a.batch;
+  p.grid.heads = a.heads;
   p.head_dim = static_cast<int>(a.head_dim);
   // A scale of 0 becomes the least normal number: masked scores of -inf must stay -inf, not NaN.
   p.scale_log2 = std::max(std::fabs(a.scale) * log2_e, std::numeric_limits<float>::min());
@@ -267,15 +227,6 @@ int attention_forward(cuda_context& context, const graft_attention_args& args) {
   return check(context, op,
                args.dtype == GRAFT_BFLOAT16 ? launch_forward<bf16>(context, args)
                                             : launch_forward<float>(context, args));
-}
-
-int attention_workspace(const cuda_context&, const graft_attention_args&, int backward,
-                        int64_t* bytes) {
-  if (backward != 0)
-    return fail(GRAFT_UNSUPPORTED,
-                "attention_backward: this op is not on the CUDA backend in this version");
-  *bytes = 0;
-  return GRAFT_OK;
 }
 
 }  // namespace graft::cuda

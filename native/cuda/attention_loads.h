@@ -104,23 +104,44 @@ GRAFT_DEVICE void copy_rows(T* tile, const head_rows<const T>& from, int first_r
   }
 }
 
+// A bit set if a chunk holds an infinity or a NaN, else 0.
+template <typename T>
+GRAFT_DEVICE uint32_t not_finite(const uint4& words) {
+  // All bits of an exponent set: adding one to its lowest carries into the sign.
+  constexpr uint32_t exponent = sizeof(T) == 2 ? 0x7F807F80u : 0x7F800000u;
+  constexpr uint32_t lowest = sizeof(T) == 2 ? 0x00800080u : 0x00800000u;
+  const uint32_t carries = ((words.x & exponent) + lowest) | ((words.y & exponent) + lowest) |
+                           ((words.z & exponent) + lowest) | ((words.w & exponent) + lowest);
+  return carries & (sizeof(T) == 2 ? 0x80008000u : 0x80000000u);
+}
+
 // Whether the chunks this thread copied hold no infinity and no NaN. To be called behind the wait for
 // the copies; needs no barrier.
 template <typename T, int columns, int rows, int threads>
 GRAFT_DEVICE bool own_chunks_finite(const T* tile) {
-  // All bits of an exponent set: adding one to its lowest carries into the sign.
-  constexpr uint32_t exponent = sizeof(T) == 2 ? 0x7F807F80u : 0x7F800000u;
-  constexpr uint32_t lowest = sizeof(T) == 2 ? 0x00800080u : 0x00800000u;
-  uint32_t carries = 0;
+  uint32_t found = 0;
   for_own_chunks<T, columns, rows, threads, false>([&](int row, int c) {
-    const uint4 words =
-        load(reinterpret_cast<const uint4*>(tile + shared_tile<T, columns>::at(row, c)));
-    carries |= (words.x & exponent) + lowest;
-    carries |= (words.y & exponent) + lowest;
-    carries |= (words.z & exponent) + lowest;
-    carries |= (words.w & exponent) + lowest;
+    found |= not_finite<T>(
+        load(reinterpret_cast<const uint4*>(tile + shared_tile<T, columns>::at(row, c))));
   });
-  return (carries & (sizeof(T) == 2 ? 0x80008000u : 0x80000000u)) == 0;
+  return found == 0;
+}
+
+// A chunk of a row in memory; columns from head_dim on are 0.
+GRAFT_DEVICE uint32_t bits_of(bf16 x) { return x.bits; }
+GRAFT_DEVICE uint32_t bits_of(float x) { return bits_from_float(x); }
+template <typename T>
+GRAFT_DEVICE uint4 read_chunk(const head_rows<const T>& from, int64_t row, int c, int head_dim) {
+  constexpr int chunk = 16 / static_cast<int>(sizeof(T)), per_word = chunk / 4;
+  const T* source = from.first + row * from.token_stride + c * chunk;
+  const int count = head_dim - c * chunk;
+  uint32_t words[4] = {};
+  if (from.width == 16)
+    return count > 0 ? load(reinterpret_cast<const uint4*>(source)) : make_uint4(0, 0, 0, 0);
+  GRAFT_UNROLL
+  for (int e = 0; e < chunk; ++e)
+    if (e < count) words[e / per_word] |= bits_of(source[e]) << (16 * (e % per_word));
+  return make_uint4(words[0], words[1], words[2], words[3]);
 }
 
 // Two neighbouring elements of an accumulator fragment: columns 8 n + 2 (lane % 4) and the next.
@@ -135,13 +156,14 @@ GRAFT_DEVICE void put_pair(T* tile, int row, int n, float low, float high) {
     store(reinterpret_cast<float2*>(to), make_float2(low, high));
 }
 
-// Rows [0, live) of a warp's part of a tile to memory.
-template <typename T, int columns, int rows>
+// Rows [0, live) of a warp's part of a tile to memory: `width` columns from first_column on.
+template <typename T, int columns, int rows, int width = columns>
 GRAFT_DEVICE void write_rows(const head_rows<T>& to, const T* tile, int tile_row, int64_t first_row,
-                             int live, int head_dim) {
+                             int live, int head_dim, int first_column = 0) {
   using layout = shared_tile<T, columns>;
-  for (int index = lane_id(); index < rows * layout::chunks; index += warp_size) {
-    const int row = index / layout::chunks, c = index % layout::chunks;
+  constexpr int chunks = width / layout::chunk;
+  for (int index = lane_id(); index < rows * chunks; index += warp_size) {
+    const int row = index / chunks, c = index % chunks + first_column / layout::chunk;
     const int count = head_dim - c * layout::chunk;
     if (row >= live || count <= 0) continue;
     const T* from = tile + layout::at(tile_row + row, c);

@@ -3,6 +3,9 @@
 //   values     O += P V          O[m][n][e]: the same query, column 8 n + 2 t + e % 2
 // with g = lane / 4 and t = lane % 4, the layout of mma.m16n8. bf16 goes to the tensor cores; fp32 is
 // multiplied by FMA in the same layout, so that mask, softmax, dropout and output are one code.
+// The names are the forward pass's. The backward pass has the same two, of other operands: dO V^T and
+// dS K, and with keys as rows K Q^T, V dO^T, P^T dO and dS^T Q. An element of K Q^T has the bits of its
+// twin in Q K^T: the same products, added in the same order.
 // (3 x TF32 on the tensor cores would be faster, but an operand keeps 22 bits there: its products
 // err four times as much as FMA's and the rule of twice the CPU's error would hang on luck.)
 #pragma once
@@ -40,10 +43,12 @@ GRAFT_DEVICE float operand_of(float p, const bf16*) { return float_of_bf16(bf16_
 
 // O += P V key by key, a key only to the rows that see it: a value of infinity or NaN must stay out of
 // the others, where 0 times it would be NaN. Only tiles on the diagonal that hold such a value come
-// here; the loop is rolled to spare the registers of the code around it.
-template <typename T, int row_blocks, int key_blocks, int column_blocks>
+// here; the loop is rolled to spare the registers of the code around it. V has `columns` columns, of
+// which O has the first.
+template <int columns, typename T, typename Sight, int row_blocks, int key_blocks,
+          int column_blocks>
 GRAFT_DEVICE void add_seen_values(const float (&p)[row_blocks][key_blocks][4], const T* v,
-                                  const tile_sight& sees,
+                                  const Sight& sees,
                                   float (&o)[row_blocks][column_blocks][4]) {
   GRAFT_NO_UNROLL
   for (int key = 0; key < 8 * key_blocks; ++key) {
@@ -65,7 +70,7 @@ GRAFT_DEVICE void add_seen_values(const float (&p)[row_blocks][key_blocks][4], c
         if (!sees(m, half, key)) continue;
         GRAFT_UNROLL
         for (int n = 0; n < column_blocks; ++n) {
-          const float2 y = value_pair<8 * column_blocks>(v, key, n);
+          const float2 y = value_pair<columns>(v, key, n);
           o[m][n][2 * half] = fma_rn(weight, y.x, o[m][n][2 * half]);
           o[m][n][2 * half + 1] = fma_rn(weight, y.y, o[m][n][2 * half + 1]);
         }
@@ -74,31 +79,26 @@ GRAFT_DEVICE void add_seen_values(const float (&p)[row_blocks][key_blocks][4], c
   }
 }
 
-template <typename T, int head_dim>
+// The warp's 16 row_blocks rows of operand A, in registers if `kept`, else read for each product.
+template <typename T, int head_dim, int row_blocks, bool kept>
 struct products;
 
 // ---- bf16: mma.m16n8k16 --------------------------------------------------------------------------
 
-template <int head_dim>
-struct products<bf16, head_dim> {
-  static constexpr attention_tile tile = forward_tile<bf16>(head_dim);
-  static constexpr int row_blocks = tile.row_blocks;
-  static constexpr int key_blocks = tile.k_rows / 8;
-  static constexpr int column_blocks = head_dim / 8;
+template <int head_dim, int row_blocks, bool kept>
+struct products<bf16, head_dim, row_blocks, kept> {
   static constexpr int depth = head_dim / 16;  // steps of mma over the columns of Q and K
   using layout = shared_tile<bf16, head_dim>;
-  using score_fragment = float[row_blocks][key_blocks][4];
-  using output_fragment = float[row_blocks][column_blocks][4];
 
   const bf16* q;  // the warp's rows
   int q_row;
-  uint32_t q_kept[tile.q_in_registers ? row_blocks : 1][tile.q_in_registers ? depth : 1][4];
+  uint32_t q_kept[kept ? row_blocks : 1][kept ? depth : 1][4];
 
   // `tile` is shared memory of the block's Q, q_first the warp's first row in it.
   __device__ __forceinline__ void start(const bf16* q_tile, int q_first) {
     q = q_tile;
     q_row = q_first + lane_id() % 16;
-    if constexpr (tile.q_in_registers) {
+    if constexpr (kept) {
       GRAFT_UNROLL
       for (int m = 0; m < row_blocks; ++m) {
         GRAFT_UNROLL
@@ -112,33 +112,41 @@ struct products<bf16, head_dim> {
     ldmatrix_x4(a, q + layout::at(q_row, 2 * k + lane_id() / 16) + 16 * m * head_dim);
   }
 
-  __device__ __forceinline__ void scores(const bf16* keys, score_fragment& s) const {
+  template <int key_blocks>
+  __device__ __forceinline__ void scores(const bf16* keys,
+                                         float (&s)[row_blocks][key_blocks][4]) const {
+    static_assert(key_blocks % 2 == 0);
     // K^T as operand B is column-major, so rows of K serve as they are. Matrices of one read:
     // keys 0-7 and 8-15, columns 0-7 and 8-15 of each.
     const int lane = lane_id();
     const int key = lane % 8 + lane / 16 * 8;
-    GRAFT_UNROLL
-    for (int k = 0; k < depth; ++k) {
-      uint32_t a[row_blocks][4];
+    // Addresses of a deep product's turns, all at hand, would take the registers of its sums.
+    constexpr int turns = kept || depth <= 8 ? depth : 4;
+    GRAFT_NO_UNROLL
+    for (int from = 0; from < depth; from += turns) {
       GRAFT_UNROLL
-      for (int m = 0; m < row_blocks; ++m) {
-        if constexpr (tile.q_in_registers) {
-          GRAFT_UNROLL
-          for (int r = 0; r < 4; ++r) a[m][r] = q_kept[m][k][r];
-        } else {
-          read_q(m, k, a[m]);
-        }
-      }
-      const bf16* column = keys + layout::at(key, 2 * k + lane / 8 % 2);
-      GRAFT_UNROLL
-      for (int n = 0; n < key_blocks; n += 2) {
-        uint32_t b[4];
-        ldmatrix_x4(b, column + 8 * n * head_dim);
-        const uint32_t first[2] = {b[0], b[1]}, second[2] = {b[2], b[3]};
+      for (int k = from; k < from + turns; ++k) {
+        uint32_t a[row_blocks][4];
         GRAFT_UNROLL
         for (int m = 0; m < row_blocks; ++m) {
-          mma_m16n8k16(s[m][n], a[m], first);
-          mma_m16n8k16(s[m][n + 1], a[m], second);
+          if constexpr (kept) {
+            GRAFT_UNROLL
+            for (int r = 0; r < 4; ++r) a[m][r] = q_kept[m][k][r];
+          } else {
+            read_q(m, k, a[m]);
+          }
+        }
+        const bf16* column = keys + layout::at(key, 2 * k + lane / 8 % 2);
+        GRAFT_UNROLL
+        for (int n = 0; n < key_blocks; n += 2) {
+          uint32_t b[4];
+          ldmatrix_x4(b, column + 8 * n * head_dim);
+          const uint32_t first[2] = {b[0], b[1]}, second[2] = {b[2], b[3]};
+          GRAFT_UNROLL
+          for (int m = 0; m < row_blocks; ++m) {
+            mma_m16n8k16(s[m][n], a[m], first);
+            mma_m16n8k16(s[m][n + 1], a[m], second);
+          }
         }
       }
     }
@@ -146,8 +154,9 @@ struct products<bf16, head_dim> {
 
   // The accumulators of two neighbouring blocks of eight keys are, rounded to bf16, operand A of the
   // step over those 16 keys: P never leaves the registers.
-  static __device__ __forceinline__ void probabilities(const score_fragment& p, int m, int k,
-                                                       uint32_t (&a)[4]) {
+  template <int key_blocks>
+  static __device__ __forceinline__ void probabilities(
+      const float (&p)[row_blocks][key_blocks][4], int m, int k, uint32_t (&a)[4]) {
     a[0] = bf16x2_of(p[m][2 * k][0], p[m][2 * k][1]);
     a[1] = bf16x2_of(p[m][2 * k][2], p[m][2 * k][3]);
     a[2] = bf16x2_of(p[m][2 * k + 1][0], p[m][2 * k + 1][1]);
@@ -161,8 +170,10 @@ struct products<bf16, head_dim> {
     ldmatrix_x4_trans(b, values + layout::at(lane % 16, n + lane / 16) + 16 * k * head_dim);
   }
 
-  static __device__ __forceinline__ void values(const score_fragment& p, const bf16* v,
-                                                output_fragment& o) {
+  template <int key_blocks, int column_blocks>
+  static __device__ __forceinline__ void values(const float (&p)[row_blocks][key_blocks][4],
+                                                const bf16* v,
+                                                float (&o)[row_blocks][column_blocks][4]) {
     GRAFT_UNROLL
     for (int k = 0; k < key_blocks / 2; ++k) {
       uint32_t a[row_blocks][4];
@@ -185,15 +196,10 @@ struct products<bf16, head_dim> {
 
 // ---- fp32: FMA -----------------------------------------------------------------------------------
 
-template <int head_dim>
-struct products<float, head_dim> {
-  static constexpr attention_tile tile = forward_tile<float>(head_dim);
-  static constexpr int row_blocks = tile.row_blocks;
-  static constexpr int key_blocks = tile.k_rows / 8;
-  static constexpr int column_blocks = head_dim / 8;
+template <int head_dim, int row_blocks, bool kept>
+struct products<float, head_dim, row_blocks, kept> {
+  static_assert(!kept, "fp32 rows are read from shared memory");
   using layout = shared_tile<float, head_dim>;
-  using score_fragment = float[row_blocks][key_blocks][4];
-  using output_fragment = float[row_blocks][column_blocks][4];
 
   const float* q;
   int q_row;
@@ -213,7 +219,9 @@ struct products<float, head_dim> {
 
   // Four columns a turn. Lanes of a quad read the same rows of Q; lanes of the same place in their
   // quads the same keys.
-  __device__ __forceinline__ void scores(const float* keys, score_fragment& s) const {
+  template <int key_blocks>
+  __device__ __forceinline__ void scores(const float* keys,
+                                         float (&s)[row_blocks][key_blocks][4]) const {
     const int key = 2 * (lane_id() % 4);
     GRAFT_NO_UNROLL
     for (int c = 0; c < layout::chunks; ++c) {
@@ -239,32 +247,42 @@ struct products<float, head_dim> {
   }
 
   // A probability is one lane's; its quad, which holds all columns of that row, gets it by shuffle.
-  static __device__ __forceinline__ void values(const score_fragment& p, const float* v,
-                                                output_fragment& o) {
+  // Two products are summed before they join the sum, which is rounded half as often: a long row's
+  // would err more than twice as much as the CPU backend's, which is summed in parts.
+  template <int key_blocks, int column_blocks>
+  static __device__ __forceinline__ void values(const float (&p)[row_blocks][key_blocks][4],
+                                                const float* v,
+                                                float (&o)[row_blocks][column_blocks][4]) {
     GRAFT_UNROLL
     for (int block = 0; block < key_blocks; ++block) {
       GRAFT_UNROLL
       for (int odd = 0; odd < 2; ++odd) {
         GRAFT_NO_UNROLL
-        for (int owner = 0; owner < 4; ++owner) {
-          float weight[row_blocks][2];
+        for (int owner = 0; owner < 4; owner += 2) {
+          float weight[row_blocks][2][2];
           GRAFT_UNROLL
           for (int m = 0; m < row_blocks; ++m) {
             GRAFT_UNROLL
-            for (int half = 0; half < 2; ++half)
-              weight[m][half] =
-                  shuffle(p[m][block][2 * half + odd], lane_id() - lane_id() % 4 + owner);
+            for (int half = 0; half < 2; ++half) {
+              GRAFT_UNROLL
+              for (int next = 0; next < 2; ++next)
+                weight[m][half][next] = shuffle(p[m][block][2 * half + odd],
+                                                lane_id() - lane_id() % 4 + owner + next);
+            }
           }
+          const int row = 8 * block + 2 * owner + odd;
           GRAFT_UNROLL
           for (int n = 0; n < column_blocks; ++n) {
-            const float2 y = value_pair<head_dim>(v, 8 * block + 2 * owner + odd, n);
+            const float2 x = value_pair<head_dim>(v, row, n);
+            const float2 y = value_pair<head_dim>(v, row + 2, n);
             GRAFT_UNROLL
             for (int m = 0; m < row_blocks; ++m) {
               GRAFT_UNROLL
               for (int half = 0; half < 2; ++half) {
+                const float(&w)[2] = weight[m][half];
                 float(&sums)[4] = o[m][n];
-                sums[2 * half] = fma_rn(weight[m][half], y.x, sums[2 * half]);
-                sums[2 * half + 1] = fma_rn(weight[m][half], y.y, sums[2 * half + 1]);
+                sums[2 * half] += fma_rn(w[1], y.x, w[0] * x.x);
+                sums[2 * half + 1] += fma_rn(w[1], y.y, w[0] * x.y);
               }
             }
           }

@@ -570,9 +570,6 @@ TEST(CudaAttention, wrongArguments_areNamed) {
   a.max_seqlen_q = INT32_MAX;
   a.tokens_q = a.tokens_k = 4;
   expect_error(GRAFT_INVALID_SHAPE, graft_attention_forward(c, &a), {"max_seqlen_q", "2^63"});
-  int64_t bytes = 0;
-  expect_error(GRAFT_UNSUPPORTED, graft_attention_workspace(c, &good, 1, &bytes),
-               {"attention_backward", "not on the CUDA backend"});
 }
 
 // The four (for 64-byte halves) or eight 16-byte groups of banks that ldmatrix' eight rows, and a
