@@ -121,12 +121,13 @@ class device_array {
   void* memory_ = nullptr;
 };
 
-// The architecture's rule: max|got - exact| <= 2 max|reference - exact| + 2 ulp(max|exact|).
+// The architecture's rule: max|got - exact| <= 2 max|reference - exact| + 2 ulp(max|exact|). `unit`: what
+// a tensor of few or small results is measured by, if its terms are larger than itself.
 inline void expect_within_rule(const std::vector<double>& exact, const array& reference,
-                               const array& got, const char* what) {
+                               const array& got, const char* what, double unit = 0) {
   ASSERT_EQ(static_cast<int64_t>(exact.size()), reference.count()) << what;
   ASSERT_EQ(reference.count(), got.count()) << what;
-  double largest = 0, reference_error = 0, error = 0;
+  double largest = unit, reference_error = 0, error = 0;
   int64_t worst = 0;
   for (int64_t i = 0; i < got.count(); ++i) {
     const double e = exact[static_cast<size_t>(i)];
