@@ -40,7 +40,7 @@ GRAFT_DEVICE keep_bytes keep_bytes_of(const hidden_dropout& rule, int64_t row, i
 // Of the columns from column[0] and from column[1] on, by a whole warp whose lanes 2i and 2i + 1 have
 // neighbouring eights of the same 16 columns: each makes one call, and they exchange halves.
 GRAFT_DEVICE void keep_bytes_of_pair(const hidden_dropout& rule, int64_t row,
-                                     const int (&column)[2], keep_bytes (&keep)[2]) {
+                                     const int64_t (&column)[2], keep_bytes (&keep)[2]) {
   const bool odd = lane_id() % 2 != 0;
   const philox_words w = counter_of(rule, row, odd ? column[1] : column[0]);
   keep_bytes other;

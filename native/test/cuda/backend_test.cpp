@@ -86,14 +86,6 @@ TEST(CudaBackend, describesItsDevices) {
   EXPECT_STREQ("cpu", info.name);
 }
 
-TEST(CudaBackend, opsThatAreNotThereSaySo) {
-  cuda_context c;
-  auto args = arguments<graft_cast_args>();
-  args.to_dtype = GRAFT_BFLOAT16;
-  expect_error(GRAFT_UNSUPPORTED, graft_cast(c, &args),
-               {"cast: this op is not on the CUDA backend in this version"});
-}
-
 TEST(CudaBackend, memory) {
   cuda_context c;
   EXPECT_EQ(0, graft_context_threads(c));
