@@ -39,13 +39,28 @@ final class AlgorithmCache {
       words = words.clone();
     }
 
-    private String line(String key) {
-      StringBuilder line = new StringBuilder(key).append(' ').append(workspace);
-      line.append(' ').append(microseconds);
+    /** Workspace, time and words, as {@link #parse} reads them. */
+    String text() {
+      StringBuilder text = new StringBuilder().append(workspace).append(' ').append(microseconds);
       for (long word : words) {
-        line.append(' ').append(Long.toHexString(word));
+        text.append(' ').append(Long.toHexString(word));
       }
-      return line.toString();
+      return text.toString();
+    }
+
+    /**
+     * @throws IllegalArgumentException if it is no algorithm
+     */
+    static Algorithm parse(String text) {
+      String[] fields = text.split(" ");
+      if (fields.length != 2 + WORDS) {
+        throw new IllegalArgumentException("algorithm: cannot be " + text);
+      }
+      long[] words = new long[WORDS];
+      for (int i = 0; i < WORDS; i++) {
+        words[i] = Long.parseUnsignedLong(fields[2 + i], 16);
+      }
+      return new Algorithm(words, Long.parseLong(fields[0]), Double.parseDouble(fields[1]));
     }
   }
 
@@ -99,7 +114,7 @@ final class AlgorithmCache {
   private void write() throws IOException {
     read().forEach(algorithms::putIfAbsent);
     List<String> lines = new ArrayList<>();
-    algorithms.forEach((key, algorithm) -> lines.add(algorithm.line(key)));
+    algorithms.forEach((key, algorithm) -> lines.add(key + " " + algorithm.text()));
     Files.createDirectories(file.toAbsolutePath().getParent());
     Path temporary =
         Files.createTempFile(file.toAbsolutePath().getParent(), file.getFileName().toString(), "");
@@ -118,16 +133,10 @@ final class AlgorithmCache {
     }
     try {
       for (String line : Files.readAllLines(file)) {
-        String[] fields = line.split(" ");
+        String[] parts = line.split(" ", 2);
         try {
-          long[] words = new long[WORDS];
-          for (int i = 0; i < WORDS; i++) {
-            words[i] = Long.parseUnsignedLong(fields[3 + i], 16);
-          }
-          found.put(
-              fields[0],
-              new Algorithm(words, Long.parseLong(fields[1]), Double.parseDouble(fields[2])));
-        } catch (IllegalArgumentException | ArrayIndexOutOfBoundsException e) {
+          found.put(parts[0], Algorithm.parse(parts.length == 2 ? parts[1] : ""));
+        } catch (IllegalArgumentException e) {
           log.warn("{}: a line that cannot be read is left out: {}", file, line);
         }
       }

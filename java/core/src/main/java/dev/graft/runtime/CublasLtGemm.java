@@ -9,11 +9,13 @@ import dev.graft.bindings.global.graft;
 import dev.graft.bindings.graft_cast_args;
 import dev.graft.bindings.graft_event;
 import java.nio.file.Path;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import org.bytedeco.cuda.cublas.cublasLtContext;
 import org.bytedeco.cuda.cublas.cublasLtMatmulAlgo_t;
 import org.bytedeco.cuda.cublas.cublasLtMatmulHeuristicResult_t;
@@ -45,6 +47,8 @@ final class CublasLtGemm implements Gemm {
   private final AlgorithmCache cache;
   private final String description;
   private final Set<Bound> bound = new HashSet<>();
+  private final Map<String, String> chosen = new TreeMap<>();
+  private final Map<String, AlgorithmCache.Algorithm> required = new HashMap<>();
 
   CublasLtGemm(Device device) {
     CublasLt.require();
@@ -55,7 +59,7 @@ final class CublasLtGemm implements Gemm {
     workspace = Address.of(arena.allocate(WORKSPACE, "workspace"));
     String version = CublasLt.status().version();
     description = "cuBLASLt " + version;
-    String card = CudaBackend.cards().get(device.index()).name();
+    String card = device.model();
     synchronized (CACHES) {
       cache =
           CACHES.computeIfAbsent(
@@ -73,6 +77,16 @@ final class CublasLtGemm implements Gemm {
   @Override
   public String description() {
     return description;
+  }
+
+  @Override
+  public Map<String, String> algorithms() {
+    return Collections.unmodifiableMap(chosen);
+  }
+
+  @Override
+  public void require(Map<String, String> algorithms) {
+    algorithms.forEach((key, text) -> required.put(key, AlgorithmCache.Algorithm.parse(text)));
   }
 
   @Override
@@ -123,23 +137,38 @@ final class CublasLtGemm implements Gemm {
         bias = copy;
       }
       plan = new CublasLtPlan(library, shape, product.scale(), bias == null ? 0 : bias.address());
-      AlgorithmCache.Algorithm chosen = choose(shape, product);
-      algorithm = algorithm(chosen);
-      workspaceBytes = chosen.workspace();
+      AlgorithmCache.Algorithm best = choose(shape, product);
+      algorithm = algorithm(best);
+      workspaceBytes = best.workspace();
+      chosen.put(shape.key(), best.text());
     }
 
     private AlgorithmCache.Algorithm choose(CublasLtShape shape, Product product) {
-      AlgorithmCache.Algorithm known = cache.get(shape.key());
-      if (known != null) {
-        try (cublasLtMatmulAlgo_t words = algorithm(known)) {
-          if (plan.accepts(words, WORKSPACE)) {
-            return known;
-          }
+      AlgorithmCache.Algorithm wanted = required.get(shape.key());
+      if (wanted != null) {
+        if (!accepts(wanted)) {
+          throw new IllegalStateException(
+              "the run's algorithm for the product "
+                  + shape.key()
+                  + " is not one of "
+                  + description
+                  + " here, so it cannot go on exactly");
         }
+        return wanted;
+      }
+      AlgorithmCache.Algorithm known = cache.get(shape.key());
+      if (known != null && accepts(known)) {
+        return known;
       }
       AlgorithmCache.Algorithm fastest = time(plan.proposals(PROPOSALS, WORKSPACE), product);
       cache.put(shape.key(), fastest);
       return fastest;
+    }
+
+    private boolean accepts(AlgorithmCache.Algorithm one) {
+      try (cublasLtMatmulAlgo_t words = algorithm(one)) {
+        return plan.accepts(words, WORKSPACE);
+      }
     }
 
     /** Runs each proposal on the operands, into memory of its own, for c may hold what counts. */

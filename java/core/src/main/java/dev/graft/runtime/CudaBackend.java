@@ -86,6 +86,11 @@ public final class CudaBackend {
     return new Status(true, available, available ? "" : graft.graft_last_error().getString());
   }
 
+  /** The library contexts of CUDA devices come from; empty if none was loaded. */
+  public static synchronized Optional<Path> library() {
+    return emulated != null ? Optional.of(emulated) : NativeLibraries.cudaPlugin();
+  }
+
   static void require() {
     Status status = status();
     if (!status.available()) {

@@ -138,6 +138,14 @@ public final class Device extends NativeOwner {
     }
   }
 
+  /**
+   * What decides the bits of its results beside the libraries: {@code "cpu"}, {@code "emulate"}, or
+   * the card's name.
+   */
+  public String model() {
+    return kind == Kind.CUDA ? CudaBackend.cards().get(index).name() : name;
+  }
+
   /** Whether its memory is the host's. */
   public boolean isHost() {
     return kind == Kind.CPU;
@@ -157,11 +165,6 @@ public final class Device extends NativeOwner {
   /** {@code "cpu"} or {@code "cuda:0"}. */
   public String name() {
     return name;
-  }
-
-  /** Which of its kind it is, from 0. */
-  int index() {
-    return index;
   }
 
   /** CPU threads an op uses; 0 on other devices. */

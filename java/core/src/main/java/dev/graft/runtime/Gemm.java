@@ -1,5 +1,7 @@
 package dev.graft.runtime;
 
+import java.util.Map;
+
 /**
  * Matrix products of a device, by its vendor's library. A product is prepared once for its shapes
  * and addresses and run many times.
@@ -154,6 +156,20 @@ public interface Gemm extends AutoCloseable {
       }
     }
   }
+
+  /**
+   * The algorithms that were chosen so far, by what they are for; with them a run goes on with the
+   * same bits. Empty where the library decides the same each time.
+   */
+  default Map<String, String> algorithms() {
+    return Map.of();
+  }
+
+  /**
+   * Takes algorithms of {@link #algorithms} for what is prepared from now on. What can no longer
+   * have its own is refused by name when it is prepared.
+   */
+  default void require(Map<String, String> algorithms) {}
 
   /** The library and version that runs the products. */
   String description();

@@ -1,6 +1,7 @@
 package dev.graft.runtime;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.graft.runtime.AlgorithmCache.Algorithm;
 import java.io.IOException;
@@ -55,6 +56,15 @@ class AlgorithmCacheTest {
     same(cache.get("good"), algorithm(1, 2));
     assertThat(cache.get("key")).isNull();
     assertThat(cache.get("k")).isNull();
+  }
+
+  @Test
+  void text_isReadBack_andNothingElseIs() {
+    Algorithm one = algorithm(Long.MIN_VALUE, 1L << 40);
+    same(Algorithm.parse(one.text()), one);
+    for (String wrong : new String[] {"", "1 2", one.text() + " 0", one.text().replace("1099", "-")}) {
+      assertThatThrownBy(() -> Algorithm.parse(wrong)).isInstanceOf(IllegalArgumentException.class);
+    }
   }
 
   @Test

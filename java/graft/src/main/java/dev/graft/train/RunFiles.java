@@ -8,7 +8,9 @@ import dev.graft.io.ModelDirectory;
 import dev.graft.model.AdapterFiles;
 import dev.graft.model.Network;
 import java.nio.file.Path;
+import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.function.Supplier;
 
 /**
@@ -21,6 +23,9 @@ import java.util.function.Supplier;
 final class RunFiles implements AutoCloseable {
   private static final int FORMAT = 1;
   private static final String STATE = "state.json";
+
+  /** The algorithms of matrix products, where a library has several. */
+  private static final String PRODUCTS = "products";
 
   private final TrainingOptions options;
   private final Network network;
@@ -108,6 +113,16 @@ final class RunFiles implements AutoCloseable {
               "step %d and micro-step %d do not belong to checkpoint %d",
               progress.step, progress.microStep, checkpoint.step()));
     }
+    Map<String, String> algorithms = new TreeMap<>();
+    state
+        .path(PRODUCTS)
+        .properties()
+        .forEach(one -> algorithms.put(one.getKey(), one.getValue().asText()));
+    try {
+      network.device().gemm().require(algorithms);
+    } catch (IllegalArgumentException e) {
+      throw InvalidInputException.of(file, PRODUCTS + ": " + e.getMessage());
+    }
     readTrained(checkpoint.directory());
     TensorFile.read(
         checkpoint.directory().resolve(TensorFile.OPTIMIZER), TensorFile.moments(network));
@@ -145,6 +160,10 @@ final class RunFiles implements AutoCloseable {
     state.put("format", FORMAT);
     state.set("progress", progress.toJson());
     state.set("identity", identity.toJson());
+    Map<String, String> algorithms = network.device().gemm().algorithms();
+    if (!algorithms.isEmpty()) {
+      algorithms.forEach(state.putObject(PRODUCTS)::put);
+    }
     lastCheckpoint =
         store.save(
             progress.step,

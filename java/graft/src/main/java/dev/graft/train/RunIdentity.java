@@ -8,6 +8,7 @@ import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.model.Network;
 import dev.graft.model.Parameters.Parameter;
+import dev.graft.runtime.CudaBackend;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
@@ -73,12 +74,15 @@ final class RunIdentity {
     v.put("data batchesPerEpoch", Long.toString(data.batchesPerEpoch()));
     v.put("tokenizer", tokenizer == null ? "none" : hash(tokenizer));
     // Which of several equal devices it is changes no bit.
-    v.put("device", network.device().name().replaceFirst(":.*", ""));
+    v.put("device", network.device().model());
     v.put("instruction set", Integer.toString(graft.graft_cpu_isa()));
     // The vendor's matrix products may split their sums by the number of threads.
     v.put("threads", Integer.toString(network.device().threads()));
     v.put("matrix products", network.device().gemm().description());
     v.put("native library", Native.HASH);
+    if (!network.device().isHost()) {
+      v.put("CUDA library", Native.cudaHash());
+    }
     return new RunIdentity(v);
   }
 
@@ -130,9 +134,21 @@ final class RunIdentity {
     static final String HASH = hash();
 
     private static String hash() {
-      String version = graft.graft_version().getString();
       String resource = "/dev/graft/bindings/" + org.bytedeco.javacpp.Loader.getPlatform();
-      try (InputStream in = graft.class.getResourceAsStream(resource + "/libgraft.so.1")) {
+      return hash(graft.class.getResourceAsStream(resource + "/libgraft.so.1"));
+    }
+
+    static String cudaHash() {
+      try {
+        return hash(Files.newInputStream(CudaBackend.library().orElseThrow()));
+      } catch (IOException e) {
+        throw new IllegalStateException(e);
+      }
+    }
+
+    private static String hash(InputStream library) {
+      String version = graft.graft_version().getString();
+      try (InputStream in = library) {
         if (in == null) {
           return version; // linked by other means: the version is what there is to compare
         }
