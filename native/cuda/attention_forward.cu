@@ -66,7 +66,9 @@ __global__ void __launch_bounds__(forward_tile<T>(head_dim).threads(),
   constexpr int stage = k_rows * head_dim;  // elements
   using product = products<T, head_dim, row_blocks, tile.q_in_registers>;
 
-  const attention_work work = work_of(p.grid, p.causal, true);
+  attention_work work = work_of(p.grid, p.causal, true);
+  const int columns_from = work.tile % tile.column_parts() * tile.columns;
+  work.tile /= tile.column_parts();
   const int live = p.step->inputs.sequences;
   if (live != 0 && work.b >= live) return;
   const sequence seq = sequence_of(p.cu_seqlens_q, p.cu_seqlens_k, work.b);
@@ -106,7 +108,7 @@ __global__ void __launch_bounds__(forward_tile<T>(head_dim).threads(),
 
   product multiply;
   running_softmax<row_blocks> softmax;
-  float o[row_blocks][head_dim / 8][4] = {};
+  float o[row_blocks][tile.columns / 8][4] = {};
 
   for (int t = 0; t < key_tiles; ++t) {
     const int j0 = t * k_rows;
@@ -131,9 +133,9 @@ __global__ void __launch_bounds__(forward_tile<T>(head_dim).threads(),
     softmax.add_tile(s, o, p.scale_log2);
     if constexpr (dropped) drop_probabilities(s, dropout, row, j0);
     if (exactly)
-      add_seen_values<head_dim>(s, values, tile_sight{limit, row, j0}, o);
+      add_seen_values<head_dim>(s, values + columns_from, tile_sight{limit, row, j0}, o);
     else
-      product::values(s, values, o);
+      product::values(s, values + columns_from, o);
   }
   if (idle) return;
 
@@ -149,10 +151,10 @@ __global__ void __launch_bounds__(forward_tile<T>(head_dim).threads(),
       const bool empty = sum == 0.0f;
       const float factor = p.keep_scale / sum;
       GRAFT_UNROLL
-      for (int n = 0; n < head_dim / 8; ++n)
-        put_pair<T, head_dim>(q_tile, own, n, empty ? 0.0f : o[m][n][2 * half] * factor,
+      for (int n = 0; n < tile.columns / 8; ++n)
+        put_pair<T, head_dim>(q_tile + columns_from, own, n, empty ? 0.0f : o[m][n][2 * half] * factor,
                               empty ? 0.0f : o[m][n][2 * half + 1] * factor);
-      if (lane_id() % 4 == 0 && own < rows)
+      if (lane_id() % 4 == 0 && own < rows && columns_from == 0)
         p.lse_HT[work.h * p.tokens_q + seq.q_begin + i0 + own] =
             empty ? -INFINITY : fma_rn(softmax.row_max[m][half], ln_2, natural_log(sum));
     }
@@ -161,13 +163,14 @@ __global__ void __launch_bounds__(forward_tile<T>(head_dim).threads(),
   const head_rows<T> out{static_cast<T*>(p.out) + seq.q_begin * p.out_token_stride +
                              work.h * p.head_dim,
                          p.out_token_stride, p.out_width};
-  write_rows<T, head_dim, warp_rows>(out, q_tile, warp_first, first, rows - warp_first, p.head_dim);
+  write_rows<T, head_dim, warp_rows, tile.columns>(out, q_tile, warp_first, first,
+                                                   rows - warp_first, p.head_dim, columns_from);
 }
 
 template <typename T, int head_dim, bool dropped>
 cudaError_t launch_forward(const cuda_context& context, forward_params p, int64_t max_queries) {
   constexpr attention_tile tile = forward_tile<T>(head_dim);
-  p.grid.tiles = (max_queries + tile.q_rows() - 1) / tile.q_rows();
+  p.grid.tiles = (max_queries + tile.q_rows() - 1) / tile.q_rows() * tile.column_parts();
   return launch_tiles(attention_forward_kernel<T, head_dim, dropped>, tile.threads(),
                       forward_shared_bytes<T>(tile), context.stream, p);
 }

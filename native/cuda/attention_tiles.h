@@ -9,6 +9,7 @@ namespace graft::cuda {
 // k_rows at a time.
 struct attention_tile {
   int head_dim;         // columns in shared memory; a smaller D is filled up with zeros
+  int columns;          // of the output a block sums; fewer than head_dim: several blocks share them
   int warps;
   int row_blocks;       // blocks of 16 queries a warp
   int k_rows;           // keys and values of a tile
@@ -17,29 +18,30 @@ struct attention_tile {
 
   constexpr int threads() const { return 32 * warps; }
   constexpr int q_rows() const { return 16 * row_blocks * warps; }
+  constexpr int column_parts() const { return head_dim / columns; }
 };
 
-// Registers by ptxas 13.0 (-Xptxas -v) without / with dropout on sm_80; shared memory in KiB. Two blocks
-// on an SM leave 255 registers a thread and, on sm_86, 89 and 120, at most 99 KiB a block.
-//   bf16   32: 195 / 226, 24   64: 241 / 252, 48   96: 235 / 250, 48   128: 252 / 249, 64   256: 255, 96
-//   fp32   32: 163 / 185, 32   64: 205 / 227, 64   96: 182 / 201, 72   128: 208 / 231, 96   256: 255, 96
+// Shared memory in KiB; registers stand in docs/kernels/resources.tsv, none spills. Two blocks on an SM
+// leave 255 registers a thread and, on sm_86, 89 and 120, at most 99 KiB a block.
+//   bf16   32: 24   64: 48   96: 48   128: 64   256: 96        fp32   32: 32   64: 64   96: 72   128, 256: 96
 // Rejected for bf16, all by spilled registers: 32 at three blocks an SM (24 to 68 bytes); 64 with Q in
 // registers (56 bytes of stack) or with 128 keys (140 bytes); 96 with 64 keys (32 bytes with dropout);
-// 128 with 64 keys would take 96 KiB, one block an SM on sm_80. fp32 256 keeps 24 to 32 bytes of stack.
+// 128 with 64 keys would take 96 KiB, one block an SM on sm_80. fp32 256 with all columns in a block
+// spills 24 to 92 bytes.
 constexpr attention_tile forward_tiles_bf16[] = {
-    {32, 4, 2, 64, true, 2},
-    {64, 4, 2, 64, false, 2},
-    {96, 4, 2, 32, false, 2},
-    {128, 4, 2, 32, false, 2},
-    {256, 4, 1, 32, false, 1},
+    {32, 32, 4, 2, 64, true, 2},
+    {64, 64, 4, 2, 64, false, 2},
+    {96, 96, 4, 2, 32, false, 2},
+    {128, 128, 4, 2, 32, false, 2},
+    {256, 256, 4, 1, 32, false, 1},
 };
 
 constexpr attention_tile forward_tiles_fp32[] = {
-    {32, 4, 2, 32, false, 2},
-    {64, 4, 2, 32, false, 2},
-    {96, 4, 1, 32, false, 2},
-    {128, 4, 1, 32, false, 2},
-    {256, 2, 1, 16, false, 1},
+    {32, 32, 4, 2, 32, false, 2},
+    {64, 64, 4, 2, 32, false, 2},
+    {96, 96, 4, 1, 32, false, 2},
+    {128, 128, 4, 1, 32, false, 2},
+    {256, 128, 2, 1, 16, false, 1},
 };
 
 template <typename T>
