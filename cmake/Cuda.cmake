@@ -2,6 +2,7 @@
 # a whole toolkit, and nvcc from the PyPI wheels (scripts/install-nvcc.sh) is enough for Graft.
 #
 # Sets   GRAFT_NVCC             absolute path of nvcc, empty if there is none
+#        GRAFT_NVCC_VERSION     13.0.88, say
 #        GRAFT_NVCC_FLAGS       language, optimisation, host compiler
 #        GRAFT_NVCC_ARCH_FLAGS  -gencode for each of GRAFT_CUDA_ARCHS
 #        GRAFT_CUDA_TOOLKIT     the folder with bin, include and lib or lib64
@@ -41,6 +42,11 @@ if(NOT GRAFT_NVCC)
   return()
 endif()
 
+execute_process(COMMAND ${GRAFT_NVCC} --version OUTPUT_VARIABLE GRAFT_NVCC_VERSION
+  COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX MATCH "V([0-9.]+)" GRAFT_NVCC_VERSION "${GRAFT_NVCC_VERSION}")
+set(GRAFT_NVCC_VERSION ${CMAKE_MATCH_1})
+
 cmake_path(GET GRAFT_NVCC PARENT_PATH GRAFT_CUDA_TOOLKIT)
 cmake_path(GET GRAFT_CUDA_TOOLKIT PARENT_PATH GRAFT_CUDA_TOOLKIT)
 find_path(GRAFT_CUDA_INCLUDE cuda_runtime.h NO_CACHE REQUIRED
@@ -67,7 +73,7 @@ if(GRAFT_CUDA_ARCHS STREQUAL "all")
 endif()
 
 set(GRAFT_NVCC_FLAGS -std=c++20 -O3 --compiler-bindir ${CMAKE_CXX_COMPILER} --cudart static
-  --expt-relaxed-constexpr -lineinfo
+  --expt-relaxed-constexpr -lineinfo -Xptxas -v
   -Xcompiler=-fPIC,-fvisibility=hidden,-fvisibility-inlines-hidden,-Wall,-Wextra)
 list(JOIN graft_archs " " graft_archs_text)
 message(STATUS "Graft: building the CUDA plugin with ${GRAFT_NVCC} for ${graft_archs_text}")
@@ -83,10 +89,13 @@ function(graft_cuda_plugin target)
     set(object ${CMAKE_CURRENT_BINARY_DIR}/${target}.dir/${name}.o)
     add_custom_command(OUTPUT ${object}
       COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/${target}.dir
-      COMMAND ${GRAFT_NVCC} ${GRAFT_NVCC_FLAGS} ${GRAFT_NVCC_ARCH_FLAGS}
+      COMMAND ${CMAKE_COMMAND} -DLOG=${object}.ptxas -DVERSION=${GRAFT_NVCC_VERSION}
+        -P ${PROJECT_SOURCE_DIR}/cmake/Nvcc.cmake --
+        ${GRAFT_NVCC} ${GRAFT_NVCC_FLAGS} ${GRAFT_NVCC_ARCH_FLAGS}
         -I${PROJECT_SOURCE_DIR}/native/include -DGRAFT_BUILD
         -MD -MF ${object}.d -MT ${target}.dir/${name}.o -c ${source} -o ${object}
-      DEPENDS ${source} ${GRAFT_NVCC}
+      DEPENDS ${source} ${GRAFT_NVCC} ${PROJECT_SOURCE_DIR}/cmake/Nvcc.cmake
+      BYPRODUCTS ${object}.ptxas
       DEPFILE ${object}.d
       COMMENT "nvcc ${name}.cu"
       VERBATIM COMMAND_EXPAND_LISTS)

@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""Registers, stack and shared memory of every CUDA kernel, held in docs/kernels/resources.tsv.
+
+    scripts/cuda-resources.py BUILD [--write]
+
+BUILD is a CMake build folder in which graft_cuda was built: nvcc's words about each source lie beside
+its object. A kernel that spills fails, whatever its architecture. So does a table that differs, if it
+was written with this nvcc for these architectures; --write writes it anew.
+"""
+
+import argparse
+import difflib
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+HEADER = "source\tkernel\tarch\tregisters\tstack\tshared\tbarriers"
+ENTRY = re.compile(r"Compiling entry function '(\S+)' for '(\S+)'")
+FRAME = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
+USED = re.compile(r"Used (\d+) registers(?:, used (\d+) barriers)?")
+SHARED = re.compile(r"(\d+) bytes smem")
+
+
+def fail(text):
+    print(f"cuda-resources: {text}", file=sys.stderr)
+    sys.exit(1)
+
+
+def demangled(names):
+    text = subprocess.run(["c++filt"], input="\n".join(names), capture_output=True, text=True,
+                          check=True).stdout.splitlines()
+    for name in text:
+        name = re.sub(r"^void ", "", name)
+        for noise in ("graft::cuda::", "(anonymous namespace)::"):
+            name = name.replace(noise, "")
+        # Template arguments tell instances apart, parameters do not.
+        depth = 0
+        for at, c in enumerate(name):
+            depth += (c in "<") - (c in ">")
+            if c == "(" and depth == 0:
+                name = name[:at]
+                break
+        yield name
+
+
+def read(log, source):
+    """The nvcc that wrote a log; its kernels as (source, kernel, arch, numbers), and their spills."""
+    text = log.read_text()
+    first, _, rest = text.partition("\n")
+    parts = re.split(r"(?=ptxas info\s*: Compiling entry function)", rest)
+    blocks = [p for p in parts if ENTRY.search(p)]
+    names = list(demangled([ENTRY.search(b).group(1) for b in blocks]))
+    rows, spills = [], []
+    for block, name in zip(blocks, names):
+        arch = ENTRY.search(block).group(2)
+        frame, used, shared = FRAME.search(block), USED.search(block), SHARED.search(block)
+        if frame is None or used is None:
+            fail(f"{log}: nothing is said of {name} for {arch}")
+        rows.append((source, name, arch, int(used.group(1)), int(frame.group(1)),
+                     int(shared.group(1)) if shared else 0, int(used.group(2) or 0)))
+        if int(frame.group(2)) + int(frame.group(3)) > 0:
+            spills.append(f"{source}: {name} for {arch} spills: {frame.group(0)}")
+    return first.removeprefix("nvcc ").strip(), rows, spills
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("--write", action="store_true", help="write the table anew")
+    parser.add_argument("--sources", type=pathlib.Path, default=ROOT / "native/cuda")
+    parser.add_argument("--table", type=pathlib.Path, default=ROOT / "docs/kernels/resources.tsv")
+    args = parser.parse_args()
+
+    versions, rows, spills = set(), [], []
+    for source in sorted(args.sources.glob("*.cu")):
+        logs = sorted(args.build.glob(f"**/graft_cuda.dir/{source.stem}.o.ptxas"))
+        if len(logs) != 1:
+            fail(f"{source.name}: expected one {source.stem}.o.ptxas under {args.build}, found "
+                 f"{len(logs)}; build the target graft_cuda first")
+        version, of_source, spilled = read(logs[0], source.name)
+        versions.add(version)
+        rows += of_source
+        spills += spilled
+    if len(versions) != 1:
+        fail(f"{args.build}: expected the words of one nvcc, found {sorted(versions)}")
+    version = versions.pop()
+    archs = sorted({row[2] for row in rows})
+    for spill in spills:
+        print(spill, file=sys.stderr)
+    if spills:
+        fail(f"{len(spills)} of {len(rows)} kernels spill; a kernel's tile must fit its registers")
+
+    lines = [f"# nvcc {version}", HEADER] + ["\t".join(map(str, row)) for row in sorted(rows)]
+    counted = f"{len(rows)} kernels for {' '.join(archs)}, none spills"
+    if args.write:
+        args.table.write_text("\n".join(lines) + "\n")
+        print(f"{counted}; {args.table} is written")
+        return
+    if not args.table.exists():
+        fail(f"{args.table} is missing; write it: scripts/cuda-resources.py {args.build} --write")
+    held = args.table.read_text().splitlines()
+    of_archs = sorted({line.split("\t")[2] for line in held[2:]})
+    if held[0] != lines[0] or not set(of_archs) <= set(archs):
+        print(f"{counted}; the table is of {held[0].removeprefix('# ')} for {' '.join(of_archs)}, this "
+              f"build of nvcc {version} for {' '.join(archs)}: not compared")
+        return
+    # A build for more architectures than the table's is compared where they meet.
+    lines = lines[:2] + [line for line in lines[2:] if line.split("\t")[2] in of_archs]
+    if held == lines:
+        print(f"{counted}; as in {args.table.name}")
+        return
+    print("\n".join(difflib.unified_diff(held, lines, str(args.table), "this build", lineterm="",
+                                         n=0)))
+    fail(f"the kernels' resources have changed (above). If that is meant: scripts/cuda-resources.py "
+         f"{args.build} --write")
+
+
+main()
