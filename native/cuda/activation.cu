@@ -82,47 +82,48 @@ constexpr int rows_at_once = 2;
 constexpr int forward_blocks_an_sm = 4;
 constexpr int backward_blocks_an_sm = 3;
 
-// This thread's eight columns of a strip, and its block's rows. `elements` ends the last row of an
-// array that is taken as rows of no meaning.
-struct strip_place {
-  int64_t elements, channels, column, row, end;
-
-  __device__ __forceinline__ int64_t offset(int64_t r) const { return r * channels + column; }
-  // Of the eight, those inside row r.
-  __device__ __forceinline__ int64_t inside(int64_t r) const {
-    const int64_t in_row = channels - column, in_array = elements - offset(r);
-    return r >= end ? 0 : in_row < in_array ? in_row : in_array;
-  }
-};
 struct strip_shape {
   int64_t elements, rows, channels, rows_each;
 };
-GRAFT_DEVICE strip_place place_of(const strip_shape& shape) {
+
+// This thread's eight columns of a strip, and its block's rows.
+struct strip_place {
+  int64_t row, end, last;
+  int left, tail;  // of the eight, those inside a row, and inside the array's last row
+
+  __device__ __forceinline__ int inside(int64_t r) const {
+    return r >= end ? 0 : r == last ? tail : left;
+  }
+};
+GRAFT_DEVICE int at_most_eight(int64_t n) { return n > 8 ? 8 : static_cast<int>(n < 0 ? 0 : n); }
+GRAFT_DEVICE strip_place place_of(const strip_shape& shape, int64_t column) {
   const int64_t begin = blockIdx.y * shape.rows_each, end = begin + shape.rows_each;
-  return {shape.elements, shape.channels,
-          int64_t{blockIdx.x} * strip_columns + lane_id() * vector_columns, begin + warp_id(),
-          end < shape.rows ? end : shape.rows};
+  const int64_t left = shape.channels - column, last = shape.rows - 1;
+  const int64_t tail = shape.elements - last * shape.channels - column;
+  return {begin + warp_id(), end < shape.rows ? end : shape.rows, last, at_most_eight(left),
+          at_most_eight(tail)};
 }
 
 template <int activation, typename T, bool wide>
 __global__ void __launch_bounds__(strip_threads, forward_blocks_an_sm)
     forward(arrays<T> a, strip_shape shape) {
-  const strip_place at = place_of(shape);
+  const int64_t column = int64_t{blockIdx.x} * strip_columns + lane_id() * vector_columns;
+  const strip_place at = place_of(shape, column);
   float bias[8] = {};
-  if (a.bias != nullptr) load8<wide>(a.bias + at.column, at.channels - at.column, bias);
+  if (a.bias != nullptr) load8<wide>(a.bias + column, at.left, bias);
   for (int64_t row = at.row; row < at.end; row += rows_at_once * strip_warps) {
     float u[rows_at_once][8];
     GRAFT_UNROLL
     for (int j = 0; j < rows_at_once; ++j) {
       const int64_t r = row + j * strip_warps;
-      load8<wide, reuse::none>(a.x + at.offset(r), at.inside(r), u[j]);
+      load8<wide, reuse::none>(a.x + r * shape.channels + column, at.inside(r), u[j]);
     }
     GRAFT_UNROLL
     for (int j = 0; j < rows_at_once; ++j) {
       const int64_t r = row + j * strip_warps;
       GRAFT_UNROLL
       for (int i = 0; i < 8; ++i) u[j][i] = value_at<activation>(u[j][i] + bias[i]);
-      store8<wide>(a.y + at.offset(r), at.inside(r), u[j]);
+      store8<wide>(a.y + r * shape.channels + column, at.inside(r), u[j]);
     }
   }
 }
@@ -130,9 +131,10 @@ __global__ void __launch_bounds__(strip_threads, forward_blocks_an_sm)
 template <int activation, typename T, bool wide>
 __global__ void __launch_bounds__(strip_threads, backward_blocks_an_sm)
     backward(arrays<T> a, float* partial, strip_shape shape) {
-  const strip_place at = place_of(shape);
+  const int64_t column = int64_t{blockIdx.x} * strip_columns + lane_id() * vector_columns;
+  const strip_place at = place_of(shape, column);
   float bias[8] = {};
-  if (a.bias != nullptr) load8<wide>(a.bias + at.column, at.channels - at.column, bias);
+  if (a.bias != nullptr) load8<wide>(a.bias + column, at.left, bias);
   float sums[8] = {};
   constexpr int together = wide ? rows_at_once : 1;  // registers
   for (int64_t row = at.row; row < at.end; row += together * strip_warps) {
@@ -140,8 +142,8 @@ __global__ void __launch_bounds__(strip_threads, backward_blocks_an_sm)
     GRAFT_UNROLL
     for (int j = 0; j < together; ++j) {
       const int64_t r = row + j * strip_warps;
-      load8<wide, reuse::none>(a.x + at.offset(r), at.inside(r), u[j]);
-      load8<wide, reuse::none>(a.dy + at.offset(r), at.inside(r), d[j]);
+      load8<wide, reuse::none>(a.x + r * shape.channels + column, at.inside(r), u[j]);
+      load8<wide, reuse::none>(a.dy + r * shape.channels + column, at.inside(r), d[j]);
     }
     GRAFT_UNROLL
     for (int j = 0; j < together; ++j) {
@@ -151,13 +153,13 @@ __global__ void __launch_bounds__(strip_threads, backward_blocks_an_sm)
         d[j][i] *= slope_at<activation>(u[j][i] + bias[i]);
         sums[i] += d[j][i];
       }
-      store8<wide>(a.dx + at.offset(r), at.inside(r), d[j]);
+      store8<wide>(a.dx + r * shape.channels + column, at.inside(r), d[j]);
     }
   }
   if (partial == nullptr) return;
   const int64_t first = int64_t{blockIdx.x} * strip_columns;
-  add_warps<strip_warps>(sums, shared_memory<float>(), partial + blockIdx.y * at.channels + first,
-                         at.channels - first);
+  add_warps<strip_warps>(sums, shared_memory<float>(), partial + blockIdx.y * shape.channels + first,
+                         shape.channels - first);
 }
 
 // run.operator()<activation, T>() for the activation and dtype of the arguments.

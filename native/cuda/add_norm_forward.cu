@@ -70,10 +70,10 @@ GRAFT_DEVICE void normalise(const moments& m, const float (&gamma)[8], const flo
   for (int i = 0; i < 8; ++i) x[i] = fma_rn((x[i] - m.mean) * m.rstd, gamma[i], beta[i]);
 }
 
-// A multiprocessor's registers leave a thread 64 at 32 warps, 80 at 24, 96 at 20; s takes 8 a vector.
+// A multiprocessor's registers leave a thread 64 at 32 warps, 96 at 20; s takes 8 a vector. (24 warps,
+// 80 registers, would do for three vectors on sm_80 and sm_90a, but spill on sm_100 and sm_120.)
 template <typename Team>
-constexpr int forward_blocks_an_sm =
-    (Team::vectors <= 2 ? 32 : Team::vectors == 3 ? 24 : 20) / Team::block_warps;
+constexpr int forward_blocks_an_sm = (Team::vectors <= 2 ? 32 : 20) / Team::block_warps;
 
 template <typename T, typename Team>
 __global__ void __launch_bounds__(Team::block_threads, forward_blocks_an_sm<Team>)
