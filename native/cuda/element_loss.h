@@ -68,8 +68,8 @@ __global__ void __launch_bounds__(element_loss_threads)
       });
 }
 
-// Args holds rows, columns, targets, losses and so on as graft.h has them; `values` is its logits or
-// predictions.
+// Args holds rows, columns, targets, losses and so on as graft.h has them; `values` is its logits
+// or predictions.
 template <typename T, typename Args, typename Loss>
 cudaError_t launch_element_losses(const cuda_context& context, const Args& args, void* values,
                                   const Loss& loss_of) {

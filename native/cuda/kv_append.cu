@@ -1,6 +1,7 @@
 // Writes the keys and values of the current tokens behind those already in the cache (a ring of
 // cache_capacity positions a sequence and head). The cache is [B, H, capacity, D], so that decoding
-// reads each head's keys in one run. Words of 16 bytes, or of less if an operand is aligned to less.
+// reads each head's keys in one run. Words of 16 bytes, or of less if an operand is aligned to
+// less.
 //
 //   name               dtype        shape               strides        in/out
 //   k, v               fp32, bf16   [T, H, D]           token, D, 1    in

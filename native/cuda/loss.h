@@ -1,6 +1,6 @@
 // What the losses share: a double a row (or segment) in the workspace, and the block that finishes
-// last, which adds them to the step state's sums. Thread i adds those of rows i, i + threads, ..., a
-// tree adds the threads: the order depends on the number of rows alone.
+// last, which adds them to the step state's sums. Thread i adds those of rows i, i + threads, ...,
+// a tree adds the threads: the order depends on the number of rows alone.
 #pragma once
 
 #include "../common/check.h"

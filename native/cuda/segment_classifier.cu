@@ -2,9 +2,9 @@
 //
 //   loss_s = ln sum_r e^x_r - x_target;   dlogits_r = loss_scale (e^x_r / sum - [r = target])
 //
-// One number a row, where the model has hundreds of channels: evaluated in double, a block a segment.
-// The rows of no segment are one more. A segment of -inf only, a +inf, a NaN or a target outside of
-// the segment gives NaN.
+// One number a row, where the model has hundreds of channels: evaluated in double, a block a
+// segment. The rows of no segment are one more. A segment of -inf only, a +inf, a NaN or a target
+// outside of the segment gives NaN.
 //
 //   name         dtype  shape           stride  aligned to  in/out
 //   logits       T      [R]             stride  element     in/out (in only with forward_only)

@@ -470,6 +470,8 @@ GRAFT_API int graft_activation_backward(graft_context*, const graft_activation_a
  * Rows ignored get dlogits 0. Columns V .. row stride are outside the softmax and get dlogits 0.
  * The step state's loss_sum[slot], loss_weight[slot] (by w_target) and loss_count[slot] grow: the
  * weighted mean is loss_sum / loss_weight. One read and one write of a row; smoothing reads once more.
+ * A target outside (of this and the next losses): GRAFT_INVALID_SHAPE on the CPU; on others, which
+ * cannot look at it without waiting, NaN for its row or segment.
  */
 typedef struct graft_classifier_args {
   int64_t struct_size;
@@ -621,6 +623,7 @@ GRAFT_API int graft_adamw(graft_context*, const graft_adamw_args*);
  * probable tokens whose mass reaches top_p). temperature 0: the arg max (lowest id of a tie).
  * The uniform of row b is u = (word 0 >> 8) 2^-24 at counter (b, 0, 0, 0) under the stream key of
  * (seed, step, op_id); tokens are taken in falling order of probability (ties: rising id).
+ * A row with a NaN or +inf, or of -inf only: GRAFT_INVALID_SHAPE on the CPU; next = -1 on others.
  */
 typedef struct graft_sample_args {
   int64_t struct_size;

@@ -1,6 +1,6 @@
 // Decode attention and the KV cache on the CUDA backend. Oracle: softmax attention of one query by
-// its definition, in double, on the cache as stored, and the CPU backend, by the architecture's rule;
-// the cache against its definition, bit by bit.
+// its definition, in double, on the cache as stored, and the CPU backend, by the architecture's
+// rule; the cache against its definition, bit by bit.
 #include <algorithm>
 
 #include "../../cuda/emulation/runtime.h"

@@ -103,14 +103,15 @@ outcome segments(cuda_context& cuda, const std::vector<int32_t>& lengths, int64_
   for (size_t s = 0; s < lengths.size(); ++s) {
     cu.push_back(cu.back() + lengths[s]);
     const bool none = s % 4 == 3 || lengths[s] == 0;
-    targets.push_back(none ? -100
-                           : static_cast<int32_t>(random.bits() % static_cast<uint64_t>(lengths[s])));
+    const auto length = static_cast<uint64_t>(lengths[s]);
+    targets.push_back(none ? -100 : static_cast<int32_t>(random.bits() % length));
   }
   const int64_t rows = cu.back() + 3;
   const auto x = array(random.normals(rows * stride, scale, 2), dtype).values();
   expectation e;
   e.gradients = x;
-  for (int64_t r = 0; r < rows && !forward_only; ++r) e.gradients[static_cast<size_t>(r * stride)] = 0;
+  for (int64_t r = 0; r < rows && !forward_only; ++r)
+    e.gradients[static_cast<size_t>(r * stride)] = 0;
   for (size_t s = 0; s < lengths.size(); ++s) {
     e.losses.push_back(0);
     if (targets[s] < 0) continue;
@@ -326,7 +327,8 @@ TEST(CudaLosses, aSmallWorkspaceIsRefused) {
   auto binary = arguments<graft_binary_cross_entropy_args>();
   binary.columns = 1;
   expect_error(GRAFT_INVALID_SHAPE,
-               refuse(binary, graft_binary_cross_entropy, [](auto& a) -> void*& { return a.logits; }),
+               refuse(binary, graft_binary_cross_entropy,
+                      [](auto& a) -> void*& { return a.logits; }),
                {"binary_cross_entropy", "workspace_bytes", "32", "15"});
   auto squared = arguments<graft_mean_squared_error_args>();
   squared.columns = 1;
@@ -338,6 +340,7 @@ TEST(CudaLosses, aSmallWorkspaceIsRefused) {
   segment.cu_segments = memory.data<int32_t>();
   segment.segments = 2;
   expect_error(GRAFT_INVALID_SHAPE,
-               refuse(segment, graft_segment_classifier, [](auto& a) -> void*& { return a.logits; }),
+               refuse(segment, graft_segment_classifier,
+                      [](auto& a) -> void*& { return a.logits; }),
                {"segment_classifier", "workspace_bytes", "16", "15"});
 }

@@ -173,8 +173,7 @@ public final class Decoder implements AutoCloseable {
     for (int b = 0; b < batchSize; b++) {
       lengthsHost[b] = prompts[b].length;
     }
-    next.get(nextHost, batchSize);
-    return nextHost;
+    return chosen();
   }
 
   /**
@@ -182,7 +181,7 @@ public final class Decoder implements AutoCloseable {
    *
    * @param tokens usually what the last call returned
    * @return the chosen tokens, valid until the next call
-   * @throws IllegalStateException if a sequence is full
+   * @throws IllegalStateException if a sequence is full, or its logits are not numbers
    */
   public int[] step(int[] tokens) {
     for (int b = 0; b < batchSize; b++) {
@@ -203,7 +202,20 @@ public final class Decoder implements AutoCloseable {
     for (int b = 0; b < batchSize; b++) {
       lengthsHost[b]++;
     }
+    return chosen();
+  }
+
+  /** A CPU refuses such logits itself; a card can only say so in the token's place. */
+  private int[] chosen() {
     next.get(nextHost, batchSize);
+    for (int b = 0; b < batchSize; b++) {
+      if (nextHost[b] < 0) {
+        throw new IllegalStateException(
+            "no token can be drawn for sequence "
+                + b
+                + ": its logits hold NaN or +inf, or are all -inf");
+      }
+    }
     return nextHost;
   }
 
