@@ -1,6 +1,8 @@
 package dev.graft.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+import static org.junit.jupiter.api.Assumptions.abort;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -8,6 +10,8 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.model.Network;
+import dev.graft.bindings.GraftException;
+import dev.graft.runtime.CudaBackend;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
 import dev.graft.train.Toys.Kind;
@@ -76,7 +80,12 @@ class ExactResumeTest {
    * A run in a process' worth of fresh objects; another initial seed shows that weights are loaded.
    */
   private static Ended run(Kind kind, DType dtype, long networkSeed, TrainingOptions options) {
-    try (Device device = Device.cpu();
+    return run("cpu", kind, dtype, networkSeed, options);
+  }
+
+  private static Ended run(
+      String on, Kind kind, DType dtype, long networkSeed, TrainingOptions options) {
+    try (Device device = Device.open(on, 0);
         Network network = Toys.network(device, kind, dtype, networkSeed, 0.2)) {
       TrainingResult result = new Trainer(network, new Toys.Source(kind, 5, 3), options).run();
       return new Ended(result, Toys.state(network));
@@ -115,6 +124,39 @@ class ExactResumeTest {
       assertThat(rest.state()).as("stopped at %d", stop).isEqualTo(whole.state());
       assertThat(rest.result().tokens()).isEqualTo(whole.result().tokens());
     }
+  }
+
+  /** By the CUDA kernels: captured steps before and after, and every state through its memory. */
+  @Test
+  void onAnEmulatedCard_stoppedAndResumed_equalsUninterrupted() {
+    String library = System.getProperty(CudaBackend.EMULATED_LIBRARY);
+    assumeTrue(library != null && Files.exists(Path.of(library)), "built for the tests");
+    DType dtype = DType.BFLOAT16;
+    Ended whole;
+    try {
+      whole = run("emulate", Kind.GPT, dtype, 1, options(dtype).build());
+    } catch (GraftException.Unsupported e) {
+      abort(e.getMessage());
+      return;
+    }
+    TrainingOptions.Builder saved =
+        options(dtype).logEvery(1).runDirectory(folder.resolve("emulated"));
+    StopAt first = new StopAt(5);
+    Ended half =
+        run(
+            "emulate",
+            Kind.GPT,
+            dtype,
+            1,
+            saved.listener(first).cancellation(first.token).build());
+    assertThat(half.state()).isNotEqualTo(whole.state());
+    StopAt never = new StopAt(Long.MAX_VALUE);
+    TrainingOptions rest =
+        saved.listener(never).cancellation(never.token).resume(true).build();
+    assertThat(run("emulate", Kind.GPT, dtype, 99, rest).state()).isEqualTo(whole.state());
+    assertThatThrownBy(() -> run("cpu", Kind.GPT, dtype, 1, rest))
+        .isInstanceOf(InvalidInputException.class)
+        .hasMessageContaining("device was emulate, is cpu");
   }
 
   @Test
