@@ -78,7 +78,11 @@ public final class CudaBackend {
           plugin.isPresent(), false, "this process emulates its CUDA device (" + emulated + ")");
     }
     if (plugin.isEmpty()) {
-      return new Status(false, false, "this build has no CUDA kernels (built without nvcc)");
+      return new Status(
+          false,
+          false,
+          "there are no CUDA kernels: the build had no nvcc, or the -gpu artifact is not on the"
+              + " class path");
     }
     boolean available =
         graft.graft_load_backend(graft.GRAFT_CUDA, plugin.get().toString()) == graft.GRAFT_OK

@@ -62,7 +62,8 @@ class AlgorithmCacheTest {
   void text_isReadBack_andNothingElseIs() {
     Algorithm one = algorithm(Long.MIN_VALUE, 1L << 40);
     same(Algorithm.parse(one.text()), one);
-    for (String wrong : new String[] {"", "1 2", one.text() + " 0", one.text().replace("1099", "-")}) {
+    for (String wrong :
+        new String[] {"", "1 2", one.text() + " 0", one.text().replace("1099", "-")}) {
       assertThatThrownBy(() -> Algorithm.parse(wrong)).isInstanceOf(IllegalArgumentException.class);
     }
   }
