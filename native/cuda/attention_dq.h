@@ -247,21 +247,29 @@ __global__ void __launch_bounds__(dq_tile<T>(head_dim).threads(), dq_tile<T>(hea
     GRAFT_UNROLL
     for (int half = 0; half < 2; ++half) {
       const int own = warp_first + lane_id() / 4 + 16 * m + 8 * half;
-      // The warp's rows of the tile of Q are its own to write when it has looked at them.
-      const bool finite =
-          row_finite<T, head_dim>(q_tile, own) && row_finite<T, head_dim>(dout_tile, own);
-      // A row without keys has gradient 0 whatever its keys hold.
-      const bool empty = own >= rows || lse[own] == -INFINITY;
-      const bool all_finite = quad_all(finite);
-      GRAFT_UNROLL
-      for (int n = 0; n < tile.columns / 8; ++n)
-        put_pair<T, head_dim>(q_tile + columns_from, own, n, empty ? 0.0f : dq[m][n][2 * half] * p.scale,
-                              empty ? 0.0f : dq[m][n][2 * half + 1] * p.scale);
+      const bool finite = quad_all(row_finite<T, head_dim>(q_tile, own) &&
+                                   row_finite<T, head_dim>(dout_tile, own));
       if (lane_id() % 4 != 0 || own >= rows || columns_from != 0) continue;
-      const int seen = empty ? 0 : limit(i0 + own);
+      const int seen = lse[own] == -INFINITY ? 0 : limit(i0 + own);
       store(p.rows_HT + first_row + own,
             packed({facts.shift[m][half], facts.inverse[m][half], facts.delta[m][half],
-                    all_finite ? seen : ~seen}));
+                    finite ? seen : ~seen}));
+    }
+  }
+  // Behind this the warp's rows of the tile of Q are its own to write: no other warp reads them.
+  sync_warp();
+  GRAFT_UNROLL
+  for (int m = 0; m < row_blocks; ++m) {
+    GRAFT_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      const int own = warp_first + lane_id() / 4 + 16 * m + 8 * half;
+      // A row without keys has gradient 0 whatever its keys hold.
+      const bool empty = own >= rows || lse[own] == -INFINITY;
+      GRAFT_UNROLL
+      for (int n = 0; n < tile.columns / 8; ++n)
+        put_pair<T, head_dim>(q_tile + columns_from, own, n,
+                              empty ? 0.0f : dq[m][n][2 * half] * p.scale,
+                              empty ? 0.0f : dq[m][n][2 * half + 1] * p.scale);
     }
   }
   sync_warp();

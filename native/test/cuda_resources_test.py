@@ -24,7 +24,7 @@ class CudaResources(unittest.TestCase):
         (self.root / "build/graft_cuda.dir").mkdir(parents=True)
         self.table = self.root / "resources.tsv"
 
-    def source(self, name, registers, archs=("sm_80",), spill=0, nvcc="13.0.88"):
+    def source(self, name, registers, archs=("sm_80", "sm_90a"), spill=0, nvcc="13.0.88"):
         (self.root / "cuda" / f"{name}.cu").touch()
         text = f"nvcc {nvcc}\n" + "".join(
             KERNEL.format(size=len(name), name=name, arch=arch, stack=spill, spill=spill,
@@ -43,10 +43,10 @@ class CudaResources(unittest.TestCase):
         self.assertEqual("add.cu\tadd\tsm_80\t32\t0\t128\t1", self.table.read_text().split("\n")[2])
         status, text = self.call()
         self.assertEqual(0, status)
-        self.assertIn("1 kernels for sm_80, none spills", text)
+        self.assertIn("2 kernels for sm_80 sm_90a, none spills", text)
 
     def test_spill_fails_even_when_writing(self):
-        self.source("add", 255, archs=("sm_80", "sm_90a"), spill=8)
+        self.source("add", 255, spill=8)
         for more in ([], ["--write"]):
             status, text = self.call(*more)
             self.assertEqual(1, status)
@@ -79,12 +79,20 @@ class CudaResources(unittest.TestCase):
         self.source("add", 40, nvcc="13.1.9", spill=4)
         self.assertEqual(1, self.call()[0])
 
-    def test_more_architectures_are_compared_where_they_meet(self):
+    def test_other_architectures_are_looked_at_for_spills_only(self):
         self.source("add", 32)
         self.call("--write")
-        self.source("add", 32, archs=("sm_80", "sm_120"))
+        six = ("sm_80", "sm_90a", "sm_120")
+        self.source("add", 32, archs=six)
         self.assertEqual(0, self.call()[0])
-        self.source("add", 33, archs=("sm_80", "sm_120"))
+        self.assertEqual(0, self.call("--write")[0])
+        self.assertNotIn("sm_120", self.table.read_text())
+        self.source("add", 33, archs=six)
+        self.assertEqual(1, self.call()[0])
+        self.source("add", 33, archs=("sm_120",))
+        self.assertIn("not compared", self.call()[1])
+        self.assertEqual(1, self.call("--write")[0])
+        self.source("add", 33, archs=("sm_120",), spill=4)
         self.assertEqual(1, self.call()[0])
 
     def test_source_without_words_is_named(self):
