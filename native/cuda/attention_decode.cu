@@ -174,7 +174,7 @@ GRAFT_DEVICE void attend(const T* q, const T* keys, const T* values, int count, 
 }
 
 template <typename T, int lanes, bool aligned>
-__global__ void __launch_bounds__(threads) decode_kernel(decode_params<T> p) {
+__global__ void __launch_bounds__(threads, 6) decode_kernel(decode_params<T> p) {
   auto* shared = shared_memory<shared_state>();
   const int d = p.head_dim;
   const int64_t tasks = live_sequences(p) * p.heads * p.most_parts;
