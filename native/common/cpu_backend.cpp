@@ -223,7 +223,7 @@ int parameter_set_create(void* state, const graft_parameter* parameters, int64_t
   set->block_count = blocks;
   set->parameters = new (std::nothrow) graft_parameter[static_cast<size_t>(count)];
   set->blocks = new (std::nothrow) parameter_block[static_cast<size_t>(blocks)];
-  set->partial_sums = new (std::nothrow) double[static_cast<size_t>(blocks)];
+  set->partial_sums = new (std::nothrow) double[2 * static_cast<size_t>(blocks)];
   if (!set->parameters || !set->blocks || !set->partial_sums) {
     parameter_set_destroy(state, set);
     return fail(GRAFT_OUT_OF_MEMORY, "parameter_set_create: no memory for %lld parameters",

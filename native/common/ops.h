@@ -24,6 +24,7 @@
   X(mean_squared_error, graft_mean_squared_error_args)         \
   X(grad_norm, graft_grad_norm_args)                           \
   X(adamw, graft_adamw_args)                                   \
+  X(lamb, graft_lamb_args)                                     \
   X(sample, graft_sample_args)                                 \
   X(cast, graft_cast_args)                                     \
   X(add, graft_add_args)                                       \

@@ -58,5 +58,5 @@ struct graft_parameter_set {
   int64_t count;
   graft::parameter_block* blocks;
   int64_t block_count;
-  double* partial_sums; /* [block_count] */
+  double* partial_sums; /* [2, block_count] */
 };

@@ -9,35 +9,9 @@
 #include <math.h>
 
 #include "parallel.h"
-#include "simd.h"
+#include "squares.h"
 
 namespace graft::GRAFT_ISA {
-namespace {
-
-typedef float half_vf __attribute__((vector_size(W / 2 * sizeof(float))));
-typedef double vd __attribute__((vector_size(W / 2 * sizeof(double))));
-
-double sum_of_squares(const float* g, int64_t count) {
-  constexpr int lanes = W / 2;
-  vd sums[4] = {};
-  int64_t i = 0;
-  for (; i + 4 * lanes <= count; i += 4 * lanes) {
-    for (int k = 0; k < 4; ++k) {
-      half_vf x;
-      std::memcpy(&x, g + i + k * lanes, sizeof x);
-      const vd d = __builtin_convertvector(x, vd);
-      sums[k] += d * d;
-    }
-  }
-  const vd sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-  double total = 0.0;
-  for (int lane = 0; lane < lanes; ++lane) total += sum[lane];
-  for (; i < count; ++i) total += static_cast<double>(g[i]) * g[i];
-  return total;
-}
-
-}  // namespace
-
 int grad_norm(cpu_context& context, const graft_grad_norm_args& args) {
   graft_parameter_set& set = *args.parameters;
   parallel_for(context, set.block_count, set.block_count * optimizer_block, [&](int64_t block) {

@@ -14,12 +14,12 @@
 //   weight    f32    [count]  element     in/out
 //   weight16  bf16   [count]  element     out, optional
 //   m, v      f32    [count]  element     in/out
-#include "parameter_set.h"
+#include "optimizer_step.h"
 
 namespace graft::cuda {
 namespace {
 
-constexpr int threads = 256;
+constexpr int threads = optimizer_threads;
 
 struct step_factors {
   float beta1, one_minus_beta1, beta2, one_minus_beta2, clip;
@@ -28,17 +28,6 @@ struct step_factors {
   float eps;
   float decay;  // lr lr_scale weight_decay
 };
-
-// base^exponent by squaring; its error, some ulp of a double, is nothing beside the float it
-// becomes.
-GRAFT_DEVICE double power(double base, int64_t exponent) {
-  double result = 1.0;
-  for (; exponent > 0; exponent >>= 1) {
-    if ((exponent & 1) != 0) result *= base;
-    base *= base;
-  }
-  return result;
-}
 
 GRAFT_DEVICE step_factors factors_of(const graft_adamw_args& args, const step_state& step,
                                      const graft_parameter& p, int64_t t) {
@@ -65,26 +54,6 @@ GRAFT_DEVICE void update(const step_factors& f, float grad, float& w, float& m, 
   w = w - fma_rn(f.decay, w, f.rate * ratio);
 }
 
-struct block_arrays {
-  float* grad;
-  float* weight;
-  uint16_t* weight16;
-  float* m;
-  float* v;
-  int count;
-};
-
-// Elements before the first 128-bit word, if one offset suits all arrays; else all of them.
-GRAFT_DEVICE int head_of(const block_arrays& a) {
-  const auto offset = [](const float* x) { return (reinterpret_cast<uintptr_t>(x) & 15) / 4; };
-  const unsigned first = static_cast<unsigned>(offset(a.grad));
-  const int head = static_cast<int>((4 - first) & 3);
-  const bool suits =
-      offset(a.weight) == first && offset(a.m) == first && offset(a.v) == first &&
-      (a.weight16 == nullptr || (reinterpret_cast<uintptr_t>(a.weight16 + head) & 7) == 0);
-  return suits && head < a.count ? head : a.count;
-}
-
 GRAFT_DEVICE void update_block(const block_arrays& a, const step_factors& f, bool zero_grad) {
   const auto one = [&](int i) {
     float w = a.weight[i], m = a.m[i], v = a.v[i];
@@ -95,12 +64,7 @@ GRAFT_DEVICE void update_block(const block_arrays& a, const step_factors& f, boo
     if (a.weight16 != nullptr) a.weight16[i] = bf16_of(w);
     if (zero_grad) a.grad[i] = 0.0f;
   };
-  const int head = head_of(a);
-  const int vectors = (a.count - head) / 4;
-  const int self = static_cast<int>(threadIdx.x);
-  for (int i = self; i < head; i += threads) one(i);
-  for (int i = self; i < vectors; i += threads) {
-    const int at = head + 4 * i;
+  const auto four = [&](int at) {
     const auto vector = [at](float* x) { return reinterpret_cast<float4*>(x + at); };
     const float4 g = load_streaming(vector(a.grad));
     float4 w = load_streaming(vector(a.weight));
@@ -117,8 +81,8 @@ GRAFT_DEVICE void update_block(const block_arrays& a, const step_factors& f, boo
       store(reinterpret_cast<uint2*>(a.weight16 + at),
             make_uint2(bf16x2_of(w.x, w.y), bf16x2_of(w.z, w.w)));
     if (zero_grad) store_streaming(vector(a.grad), make_float4(0.0f, 0.0f, 0.0f, 0.0f));
-  }
-  for (int i = head + 4 * vectors + self; i < a.count; i += threads) one(i);
+  };
+  over_block(a, one, four);
 }
 
 __global__ void __launch_bounds__(threads)
@@ -129,13 +93,7 @@ __global__ void __launch_bounds__(threads)
   if (blockIdx.x < set.block_count) {
     const parameter_block block = set.blocks[blockIdx.x];
     const graft_parameter p = set.parameters[block.parameter];
-    const block_arrays arrays = {
-        p.grad + block.begin,
-        p.weight + block.begin,
-        p.weight16 == nullptr ? nullptr : static_cast<uint16_t*>(p.weight16) + block.begin,
-        p.m + block.begin,
-        p.v + block.begin,
-        static_cast<int>(block.end - block.begin)};
+    const block_arrays arrays = arrays_of(p, block);
     if (!skip && p.lr_scale != 0.0f) {
       if (threadIdx.x == 0) *factors = factors_of(args, *step, p, t);
       sync_threads();

@@ -12,7 +12,7 @@ int parameter_set_create(void* state, const graft_parameter* parameters, int64_t
   const std::vector<parameter_block> blocks = cut_in_blocks(parameters, count);
   const size_t parameter_bytes = static_cast<size_t>(count) * sizeof(graft_parameter);
   const size_t block_bytes = blocks.size() * sizeof(parameter_block);
-  const size_t sum_bytes = blocks.size() * sizeof(double);
+  const size_t sum_bytes = 2 * blocks.size() * sizeof(double);
   const size_t bytes = parameter_bytes + block_bytes + sum_bytes + sizeof(double);
   void* memory = nullptr;
   GRAFT_TRY(allocate(state, static_cast<int64_t>(bytes), &memory));

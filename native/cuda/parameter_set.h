@@ -36,7 +36,7 @@ inline std::vector<parameter_block> cut_in_blocks(const graft_parameter* paramet
 struct graft_parameter_set {
   const graft_parameter* parameters;           // device
   const graft::cuda::parameter_block* blocks;  // device [block_count]
-  double* partial_sums;                        // device [block_count]
+  double* partial_sums;                        // device [2, block_count]
   int* finished;                               // device: blocks of the running launch that are done
   int64_t block_count;
 };

@@ -16,6 +16,18 @@ int check_beta(const char* op, const char* name, float beta) {
               static_cast<double>(beta));
 }
 
+// What AdamW and LAMB share.
+template <typename Args>
+int check_step(const char* op, const Args& args) {
+  GRAFT_TRY(check_set(op, args.parameters));
+  GRAFT_TRY(check_beta(op, "beta1", args.beta1));
+  GRAFT_TRY(check_beta(op, "beta2", args.beta2));
+  if (!(args.eps > 0.0f) || !std::isfinite(args.eps))
+    return fail(GRAFT_INVALID_SHAPE, "%s: eps: expected a finite number above 0, got %g", op,
+                static_cast<double>(args.eps));
+  return check_range(op, "zero_grad", args.zero_grad, 0, 1);
+}
+
 }  // namespace
 
 int check_grad_norm(const graft_grad_norm_args& args) {
@@ -26,15 +38,8 @@ int check_grad_norm(const graft_grad_norm_args& args) {
   return GRAFT_OK;
 }
 
-int check_adamw(const graft_adamw_args& args) {
-  const char* op = "adamw";
-  GRAFT_TRY(check_set(op, args.parameters));
-  GRAFT_TRY(check_beta(op, "beta1", args.beta1));
-  GRAFT_TRY(check_beta(op, "beta2", args.beta2));
-  if (!(args.eps > 0.0f) || !std::isfinite(args.eps))
-    return fail(GRAFT_INVALID_SHAPE, "%s: eps: expected a finite number above 0, got %g", op,
-                static_cast<double>(args.eps));
-  return check_range(op, "zero_grad", args.zero_grad, 0, 1);
-}
+int check_adamw(const graft_adamw_args& args) { return check_step("adamw", args); }
+
+int check_lamb(const graft_lamb_args& args) { return check_step("lamb", args); }
 
 }  // namespace graft

@@ -616,6 +616,24 @@ typedef struct graft_adamw_args {
 } graft_adamw_args;
 GRAFT_API int graft_adamw(graft_context*, const graft_adamw_args*);
 
+/* LAMB (You et al., arXiv:1904.00962, algorithm 2) over a parameter set: Adam's direction, as long as
+ * the parameter's own weights, for large batches.
+ *   t += 1;  g = clip_coefficient * grad
+ *   m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
+ *   r = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + weight_decay w
+ *   trust = |w| / |r| (2-norms over the parameter, accumulated in double); 1 where a norm is 0, and
+ *           for parameters without weight decay (biases and norms in the published recipe)
+ *   w -= lr lr_scale trust r
+ * Otherwise as AdamW: reads lr, clip_coefficient and skip, counts t, writes weight16. */
+typedef struct graft_lamb_args {
+  int64_t struct_size;
+  graft_parameter_set* parameters;
+  float beta1, beta2; /* in [0, 1)                                                            */
+  float eps;          /* > 0                                                                  */
+  int32_t zero_grad;  /* 1: grads are set to 0 in the same pass, whether skipped or not       */
+} graft_lamb_args;
+GRAFT_API int graft_lamb(graft_context*, const graft_lamb_args*);
+
 /* ---------------------------------------------------------------- sampling ------------------- *
  * next[b] drawn from softmax(logits_b / temperature) after, in this order: repetition penalty
  * (Keskar et al., arXiv:1909.05858: x > 0 ? x / penalty : x * penalty for every token in the

@@ -1,9 +1,10 @@
-// AdamW and the gradient norm on the CUDA backend. Oracle: the CPU backend and the formula in
+// AdamW, LAMB and the gradient norm on the CUDA backend. Oracle: the CPU backend and the formula in
 // double, by the architecture's rule. The step state decides (lr, clip, skip, t), so it is compared
 // after each step.
 #include <memory>
 
 #include "../../cuda/parameter_set.h"
+#include "../optimizer_oracle.h"
 #include "cuda_support.h"
 
 using namespace graft_test;
@@ -94,17 +95,20 @@ class optimizer_pair {
     args.parameters = cuda_set;
     ASSERT_EQ(GRAFT_OK, graft_grad_norm(cuda, &args)) << graft_last_error();
   }
-  void adamw(bool zero_grad) {
-    auto args = arguments<graft_adamw_args>();
+  template <typename Args>
+  void both(int (*op)(graft_context*, const Args*), bool zero_grad) {
+    auto args = arguments<Args>();
     args.beta1 = beta1;
     args.beta2 = beta2;
     args.eps = eps;
     args.zero_grad = zero_grad ? 1 : 0;
     args.parameters = cpu_set;
-    ASSERT_EQ(GRAFT_OK, graft_adamw(cpu, &args));
+    ASSERT_EQ(GRAFT_OK, op(cpu, &args));
     args.parameters = cuda_set;
-    ASSERT_EQ(GRAFT_OK, graft_adamw(cuda, &args)) << graft_last_error();
+    ASSERT_EQ(GRAFT_OK, op(cuda, &args)) << graft_last_error();
   }
+  void adamw(bool zero_grad) { both(graft_adamw, zero_grad); }
+  void lamb(bool zero_grad) { both(graft_lamb, zero_grad); }
   void step(uint64_t n, float lr) {
     cpu.step(1, n, lr);
     cuda.step(1, n, lr);
@@ -121,8 +125,9 @@ class optimizer_pair {
       EXPECT_FLOAT_EQ(a.grad_norm, b.grad_norm);
     EXPECT_FLOAT_EQ(a.clip_coefficient, b.clip_coefficient);
   }
-  // One AdamW step of both backends, from the same bits, against double.
-  void step_and_compare(int64_t t, float lr, float max_norm, bool zero_grad) {
+  // One step of both backends, from the same bits, against double.
+  void step_and_compare(int64_t t, float lr, float max_norm, bool zero_grad,
+                        rule which = rule::adamw) {
     step(static_cast<uint64_t>(t), lr);
     new_gradients();
     norm(max_norm);
@@ -131,20 +136,14 @@ class optimizer_pair {
     std::vector<std::vector<double>> weights, ms, vs;
     for (auto& x : tensors) {
       std::vector<double> w = x->weight.values(), m = x->m.values(), v = x->v.values();
-      for (size_t i = 0; x->lr_scale != 0 && i < w.size(); ++i) {
-        const double g = x->grad[static_cast<int64_t>(i)] * clip, b1 = beta1, b2 = beta2;
-        m[i] = b1 * m[i] + (1 - b1) * g;
-        v[i] = b2 * v[i] + (1 - b2) * g * g;
-        const double ratio = m[i] / (1 - std::pow(b1, t)) /
-                             (std::sqrt(v[i] / (1 - std::pow(b2, t))) + static_cast<double>(eps));
-        w[i] -= static_cast<double>(lr) * x->lr_scale *
-                (ratio + static_cast<double>(x->weight_decay) * w[i]);
-      }
+      const step_settings settings = {beta1, beta2, eps, clip, double{lr} * x->lr_scale,
+                                      x->weight_decay, t};
+      if (x->lr_scale != 0) step_in_double(which, settings, x->grad.values(), w, m, v);
       weights.push_back(w);
       ms.push_back(m);
       vs.push_back(v);
     }
-    adamw(zero_grad);
+    which == rule::lamb ? lamb(zero_grad) : adamw(zero_grad);
     expect_same_state();
     for (size_t k = 0; k < tensors.size(); ++k) {
       SCOPED_TRACE(testing::Message()
@@ -198,7 +197,13 @@ std::vector<int64_t> sizes() {
 
 }  // namespace
 
-TEST(CudaOptimizer, everySizeAndAlignment_withinTwiceTheCpusError) {
+class CudaRules : public testing::TestWithParam<rule> {};
+INSTANTIATE_TEST_SUITE_P(CudaOptimizer, CudaRules, testing::Values(rule::adamw, rule::lamb),
+                         [](const auto& info) {
+                           return info.param == rule::lamb ? "lamb" : "adamw";
+                         });
+
+TEST_P(CudaRules, everySizeAndAlignment_withinTwiceTheCpusError) {
   optimizer_pair p;
   int i = 0;
   for (int64_t count : sizes()) {
@@ -210,7 +215,7 @@ TEST(CudaOptimizer, everySizeAndAlignment_withinTwiceTheCpusError) {
     ++i;
   }
   p.bind();
-  for (int t = 1; t <= 3; ++t) p.step_and_compare(t, 1e-3f, 0.5f, t == 2);
+  for (int t = 1; t <= 3; ++t) p.step_and_compare(t, 1e-3f, 0.5f, t == 2, GetParam());
 }
 
 TEST(CudaOptimizer, manyStepsCountTheBiasCorrections) {

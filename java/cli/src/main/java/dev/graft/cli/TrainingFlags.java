@@ -1,6 +1,7 @@
 package dev.graft.cli;
 
 import dev.graft.io.InvalidInputException;
+import dev.graft.model.Optimizer;
 import dev.graft.runtime.DType;
 import dev.graft.train.Schedule;
 import dev.graft.train.TrainingOptions;
@@ -85,6 +86,15 @@ final class TrainingFlags {
       description =
           "Warm-up: steps, or a part of all steps if below 1 (default: 0.02; finetune: 0.1).")
   Double warmup;
+
+  @Option(
+      names = "--optimizer",
+      paramLabel = "NAME",
+      order = 117,
+      description =
+          "adamw, or lamb: steps as long as each parameter's weights, for batches of thousands"
+              + " (default: adamw).")
+  Optimizer optimizer;
 
   @Option(
       names = "--betas",
@@ -179,6 +189,7 @@ final class TrainingFlags {
     set(batchSize, recipe::batchSize);
     set(accumulate, recipe::gradientAccumulation);
     set(schedule, recipe::schedule);
+    set(optimizer, recipe::optimizer);
     set(eps, recipe::eps);
     set(weightDecay, recipe::weightDecay);
     set(clip, recipe::clip);

@@ -19,6 +19,7 @@ import dev.graft.bindings.graft_embedding_args;
 import dev.graft.bindings.graft_embedding_backward_args;
 import dev.graft.bindings.graft_grad_norm_args;
 import dev.graft.bindings.graft_kv_append_args;
+import dev.graft.bindings.graft_lamb_args;
 import dev.graft.bindings.graft_mean_squared_error_args;
 import dev.graft.bindings.graft_random_args;
 import dev.graft.bindings.graft_rows_args;
@@ -779,6 +780,18 @@ public final class Ops {
         .eps(eps)
         .zero_grad(1);
     add("adamw", args, () -> {}, graft::graft_adamw);
+  }
+
+  /** One LAMB step over the set, then gradients to zero. */
+  public void lamb(ParameterSet parameters, float beta1, float beta2, float eps) {
+    graft_lamb_args args = zeroed(new graft_lamb_args());
+    args.struct_size(args.sizeof())
+        .parameters(parameters.handle())
+        .beta1(beta1)
+        .beta2(beta2)
+        .eps(eps)
+        .zero_grad(1);
+    add("lamb", args, () -> {}, graft::graft_lamb);
   }
 
   // ---- plain ops

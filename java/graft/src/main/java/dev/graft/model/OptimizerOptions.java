@@ -1,8 +1,9 @@
 package dev.graft.model;
 
 /**
- * AdamW (Loshchilov &amp; Hutter, arXiv:1711.05101).
+ * What an optimizer is told once a run.
  *
+ * @param optimizer which it is
  * @param beta1 decay of the first moment
  * @param beta2 decay of the second moment
  * @param eps added to the root of the second moment
@@ -11,7 +12,13 @@ package dev.graft.model;
  * @param clip largest gradient norm; 0 for none
  */
 public record OptimizerOptions(
-    float beta1, float beta2, float eps, float weightDecay, Decay decay, float clip) {
+    Optimizer optimizer,
+    float beta1,
+    float beta2,
+    float eps,
+    float weightDecay,
+    Decay decay,
+    float clip) {
   /** Which parameters weight decay acts on. */
   public enum Decay {
     /** All but biases and LayerNorm, as published recipes do. */
@@ -32,6 +39,12 @@ public record OptimizerOptions(
               + ", "
               + clip);
     }
+  }
+
+  /** AdamW. */
+  public OptimizerOptions(
+      float beta1, float beta2, float eps, float weightDecay, Decay decay, float clip) {
+    this(Optimizer.ADAMW, beta1, beta2, eps, weightDecay, decay, clip);
   }
 
   /** The reference trainer's defaults: 0.9, 0.999, 1e-8, no decay, clip 1. */

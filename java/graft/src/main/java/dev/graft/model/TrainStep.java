@@ -69,7 +69,10 @@ public final class TrainStep implements AutoCloseable {
     update = new Program("optimizer", noActivations);
     Ops ops = new Ops(update);
     ops.gradNorm(parameters, options.clip());
-    ops.adamw(parameters, options.beta1(), options.beta2(), options.eps());
+    switch (options.optimizer()) {
+      case ADAMW -> ops.adamw(parameters, options.beta1(), options.beta2(), options.eps());
+      case LAMB -> ops.lamb(parameters, options.beta1(), options.beta2(), options.eps());
+    }
     update.seal();
   }
 

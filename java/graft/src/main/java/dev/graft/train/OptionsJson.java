@@ -44,8 +44,8 @@ public final class OptionsJson {
         to.set(component.getName(), selection.toJson());
       } else if (value instanceof Objective objective) {
         to.set(component.getName(), objective.toJson());
-      } else if (value instanceof Schedule schedule) {
-        to.put(component.getName(), schedule.name().toLowerCase(Locale.ROOT));
+      } else if (value instanceof Enum<?> constant) {
+        to.put(component.getName(), constant.name().toLowerCase(Locale.ROOT));
       }
     }
   }
@@ -103,7 +103,7 @@ public final class OptionsJson {
       return Selection.fromJson(file, json);
     } else if (type == Objective.class) {
       return Objective.fromJson(file, json);
-    } else if (type == DType.class || type == Schedule.class) {
+    } else if (type.isEnum()) {
       for (Object constant : type.getEnumConstants()) {
         String spelled =
             constant instanceof DType dtype

@@ -51,6 +51,7 @@ final class RunIdentity {
     v.put("option minLearningRate", Double.toString(options.minLearningRate()));
     v.put("option schedule", options.schedule().name());
     v.put("option warmup (steps)", Long.toString(options.warmup(totalSteps)));
+    v.put("option optimizer", options.optimizer().name());
     v.put("option weightDecay", Double.toString(options.weightDecay()));
     v.put("option decayAll", Boolean.toString(options.decayAll()));
     v.put("option beta1", Double.toString(options.beta1()));

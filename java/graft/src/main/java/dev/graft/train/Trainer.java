@@ -146,6 +146,7 @@ public final class Trainer {
     Limits limits = Limits.of(batches[0]);
     OptimizerOptions optimizer =
         new OptimizerOptions(
+            options.optimizer(),
             (float) options.beta1(),
             (float) options.beta2(),
             (float) options.eps(),

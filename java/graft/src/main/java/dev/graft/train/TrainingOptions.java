@@ -1,5 +1,6 @@
 package dev.graft.train;
 
+import dev.graft.model.Optimizer;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
 import java.nio.file.Path;
@@ -21,6 +22,7 @@ import java.util.Objects;
  *     Tuning#lora}
  * @param minLearningRate rate at the end of a decaying schedule
  * @param warmupSteps steps of warm-up; −1: {@code warmupRatio} of all steps, rounded up
+ * @param optimizer AdamW, or LAMB for batches of thousands
  * @param decayAll decay biases and LayerNorm too, rather than matrices alone
  * @param clip largest gradient norm; 0: no clipping
  * @param device where a run that makes its own network computes: {@code cpu}, {@code cuda}, {@code
@@ -50,6 +52,7 @@ public record TrainingOptions(
     Schedule schedule,
     long warmupSteps,
     double warmupRatio,
+    Optimizer optimizer,
     double weightDecay,
     boolean decayAll,
     double beta1,
@@ -83,6 +86,7 @@ public record TrainingOptions(
 
   public TrainingOptions {
     Objects.requireNonNull(schedule, "schedule");
+    Objects.requireNonNull(optimizer, "optimizer");
     Objects.requireNonNull(dtype, "dtype");
     Objects.requireNonNull(tuning, "tuning");
     Objects.requireNonNull(selection, "selection");
@@ -171,6 +175,7 @@ public record TrainingOptions(
     b.learningRate = learningRate;
     b.minLearningRate = minLearningRate;
     b.schedule = schedule;
+    b.optimizer = optimizer;
     b.warmupSteps = warmupSteps;
     b.warmupRatio = warmupRatio;
     b.weightDecay = weightDecay;
@@ -261,6 +266,7 @@ public record TrainingOptions(
     private double learningRate;
     private double minLearningRate;
     private Schedule schedule = Schedule.LINEAR;
+    private Optimizer optimizer = Optimizer.ADAMW;
     private long warmupSteps = -1;
     private double warmupRatio = 0.1;
     private double weightDecay = 0.01;
@@ -332,6 +338,11 @@ public record TrainingOptions(
 
     public Builder schedule(Schedule value) {
       schedule = value;
+      return this;
+    }
+
+    public Builder optimizer(Optimizer value) {
+      optimizer = value;
       return this;
     }
 
@@ -459,6 +470,7 @@ public record TrainingOptions(
           schedule,
           warmupSteps,
           warmupRatio,
+          optimizer,
           weightDecay,
           decayAll,
           beta1,

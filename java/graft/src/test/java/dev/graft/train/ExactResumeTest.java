@@ -9,6 +9,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.model.Network;
+import dev.graft.model.Optimizer;
 import dev.graft.runtime.CudaBackend;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
@@ -244,6 +245,7 @@ class ExactResumeTest {
     "accumulation, option gradientAccumulation was 2",
     "seed, option seed was 1337",
     "clip, option clip was 1.0",
+    "optimizer, option optimizer was ADAMW",
     "dtype, option dtype was fp32",
     "data, data fingerprint was toy GPT 5 3",
     "tokenizer, tokenizer was none",
@@ -264,6 +266,7 @@ class ExactResumeTest {
               case "accumulation" -> b.gradientAccumulation(1);
               case "seed" -> b.seed(5);
               case "clip" -> b.clip(0);
+              case "optimizer" -> b.optimizer(Optimizer.LAMB);
               case "dtype" -> b.dtype(DType.BFLOAT16);
               default -> b;
             };

@@ -2,9 +2,11 @@ package dev.graft.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import dev.graft.data.Batch;
 import dev.graft.model.Network;
+import dev.graft.model.Optimizer;
 import dev.graft.model.Parameters.Parameter;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
@@ -45,6 +47,40 @@ class TrainerTest {
         .learningRate(1e-3)
         .schedule(Schedule.CONSTANT)
         .warmupSteps(0);
+  }
+
+  /**
+   * Oracle: the definition. r is as long as it may be, and |w| / |r| of it makes the step |w| times
+   * the rate, for every parameter that decays.
+   */
+  @Test
+  void lamb_movesEachMatrixByTheRateTimesItsLength() {
+    double rate = 1e-3;
+    try (Network network = Toys.network(device, Kind.GPT, DType.FLOAT32, 1, 0);
+        Network before = Toys.network(device, Kind.GPT, DType.FLOAT32, 1, 0)) {
+      new Trainer(
+              network,
+              new Toys.Source(Kind.GPT, 4, 3),
+              options(1).optimizer(Optimizer.LAMB).learningRate(rate).build())
+          .run();
+      Iterator<Parameter> old = before.parameters().all().iterator();
+      int matrices = 0;
+      for (Parameter p : network.parameters().all()) {
+        float[] a = p.weight().floats();
+        float[] b = old.next().weight().floats();
+        double length = 0;
+        double step = 0;
+        for (int i = 0; i < a.length; i++) {
+          length += (double) b[i] * b[i];
+          step += Math.pow((double) a[i] - b[i], 2);
+        }
+        if (p.matrix()) {
+          assertThat(Math.sqrt(step / length)).as(p.name()).isCloseTo(rate, within(1e-3 * rate));
+          matrices++;
+        }
+      }
+      assertThat(matrices).isGreaterThan(5);
+    }
   }
 
   /**

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.Json;
 import dev.graft.model.Lora;
+import dev.graft.model.Optimizer;
 import dev.graft.runtime.DType;
 import java.nio.file.Path;
 import java.util.Map;
@@ -68,6 +69,7 @@ class TrainingOptionsTest {
             .minLearningRate(0.25)
             .schedule(Schedule.CONSTANT)
             .warmupSteps(15)
+            .optimizer(Optimizer.LAMB)
             .weightDecay(0.75)
             .decayAll(true)
             .beta1(0.1)
