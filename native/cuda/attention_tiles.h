@@ -21,7 +21,7 @@ struct attention_tile {
   constexpr int column_parts() const { return head_dim / columns; }
 };
 
-// Shared memory in KiB; registers stand in docs/kernels/resources.tsv, none spills. Two blocks on an SM
+// Shared memory in KiB; scripts/cuda-resources.py tells the registers, none spills. Two blocks on an SM
 // leave 255 registers a thread and, on sm_86, 89 and 120, at most 99 KiB a block.
 //   bf16   32: 24   64: 48   96: 48   128: 64   256: 96        fp32   32: 32   64: 64   96: 72   128, 256: 96
 // Rejected for bf16, all by spilled registers: 32 at three blocks an SM (24 to 68 bytes); 64 with Q in
