@@ -137,12 +137,14 @@ int device_count(int32_t* count) {
 
 int device_describe(int32_t device, graft_device_info* info) {
   const char* op = "device_describe";
-  const cuda_context context{.device = device};
+  cuda_context context{};
+  context.device = device;
   cudaDeviceProp properties;
   GRAFT_TRY(check(context, op, cudaGetDeviceProperties(&properties, device)));
   *info = {};
   info->struct_size = sizeof *info;
-  std::snprintf(info->name, sizeof info->name, "%s", properties.name);
+  std::snprintf(info->name, sizeof info->name, "%.*s", static_cast<int>(sizeof info->name - 1),
+                properties.name);
   info->memory_bytes = static_cast<int64_t>(properties.totalGlobalMem);
   info->capability = capability_of(device);
   info->multiprocessors = properties.multiProcessorCount;

@@ -79,7 +79,9 @@ TEST(CudaBackend, describesItsDevices) {
   EXPECT_GT(info.memory_bytes, 0);
   EXPECT_GE(info.driver_version, 13000);
   EXPECT_EQ(13, info.runtime_version / 1000);
-  if (!on_real_card()) EXPECT_STREQ("emulated CUDA device", info.name);
+  if (!on_real_card()) {
+    EXPECT_STREQ("emulated CUDA device", info.name);
+  }
   expect_error(GRAFT_INVALID_SHAPE, graft_device_describe(GRAFT_CUDA, count, &info),
                {"device_describe", "device"});
   ASSERT_EQ(GRAFT_OK, graft_device_describe(GRAFT_CPU, 0, &info));
