@@ -2,9 +2,9 @@ package dev.graft.bench;
 
 import dev.graft.train.ChartFile;
 import java.awt.Color;
+import java.awt.Font;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
 import org.knowm.xchart.HorizontalBarChart;
 import org.knowm.xchart.HorizontalBarChartBuilder;
@@ -15,6 +15,7 @@ final class RatioChart {
   private static final int WIDTH = 1000;
   private static final int MARGIN = 120;
   private static final int BAR = 16;
+  private static final int FONT = 11;
 
   /** Longer bars are cut here: they would leave no room to tell the others apart. */
   private static final double LONGEST = 8;
@@ -38,6 +39,9 @@ final class RatioChart {
     chart.getStyler().setLegendPosition(LegendPosition.OutsideS);
     chart.getStyler().setChartBackgroundColor(Color.WHITE);
     chart.getStyler().setXAxisMin(0.0).setXAxisMax(LONGEST);
+    // Every bar its name.
+    chart.getStyler().setXAxisMaxLabelCount(results.size());
+    chart.getStyler().setAxisTickLabelsFont(new Font(Font.SANS_SERIF, Font.PLAIN, FONT));
     List<String> names = new ArrayList<>();
     List<Double> libtorch = new ArrayList<>();
     List<Double> pytorch = new ArrayList<>();
@@ -46,10 +50,6 @@ final class RatioChart {
       libtorch.add(Math.min(LONGEST, r.ratio()));
       pytorch.add(Double.isNaN(r.pytorchRatio()) ? 0 : Math.min(LONGEST, r.pytorchRatio()));
     }
-    // The axis grows upwards; the table it belongs to is read downwards.
-    Collections.reverse(names);
-    Collections.reverse(libtorch);
-    Collections.reverse(pytorch);
     chart.addSeries("libtorch of the preset", libtorch, names).setFillColor(new Color(0xDD8452));
     if (official) {
       chart.addSeries("official PyTorch", pytorch, names).setFillColor(new Color(0x4C72B0));
