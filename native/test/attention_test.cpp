@@ -131,15 +131,6 @@ int call(context& c, graft_attention_args a, bool backward) {
   return backward ? graft_attention_backward(c, &a) : graft_attention_forward(c, &a);
 }
 
-double attention_keep(uint64_t key, int k, int64_t b, int64_t h, int64_t i, int64_t j) {
-  if (k == 0) return 1;
-  const philox words(key, static_cast<uint32_t>(j / 16), static_cast<uint32_t>(i),
-                     static_cast<uint32_t>(h), static_cast<uint32_t>(b));
-  const int byte = static_cast<int>(j % 16);
-  const int value = static_cast<int>((words.w[byte / 4] >> (8 * (byte % 4))) & 0xFF);
-  return value < k ? 0 : 256.0 / (256 - k);
-}
-
 struct expectation {
   std::vector<double> out, lse, dq, dk, dv;
   // What bf16's rounding of out (half an ulp) may add to dq and dk through delta.

@@ -211,13 +211,23 @@ inline uint64_t stream_key(uint64_t seed, uint64_t step, uint32_t op_id) {
   const philox p(seed, static_cast<uint32_t>(step), static_cast<uint32_t>(step >> 32), op_id, 0);
   return p.w[0] | (uint64_t{p.w[1]} << 32);
 }
-// Factor of element (row, col) under hidden dropout k/256: 0 or 256 / (256 - k).
+// Factor of byte `byte` (0..15) of these words under dropout k/256: 0 or 256 / (256 - k).
+inline double keep_factor_of(const philox& words, int byte, int k) {
+  const int value = static_cast<int>((words.w[byte / 4] >> (8 * (byte % 4))) & 0xFF);
+  return value < k ? 0 : 256.0 / (256 - k);
+}
+// Factor of element (row, col) under hidden dropout.
 inline double keep_factor(uint64_t key, int k, int64_t row, int64_t col) {
   if (k == 0) return 1;
-  const philox p(key, static_cast<uint32_t>(col / 16), static_cast<uint32_t>(row), 0, 0);
-  const int byte = static_cast<int>(col % 16);
-  const int value = static_cast<int>((p.w[byte / 4] >> (8 * (byte % 4))) & 0xFF);
-  return value < k ? 0 : 256.0 / (256 - k);
+  const philox words(key, static_cast<uint32_t>(col / 16), static_cast<uint32_t>(row), 0, 0);
+  return keep_factor_of(words, static_cast<int>(col % 16), k);
+}
+// Factor of the probability of key j for query i, head h, sequence b under attention dropout.
+inline double attention_keep(uint64_t key, int k, int64_t b, int64_t h, int64_t i, int64_t j) {
+  if (k == 0) return 1;
+  const philox words(key, static_cast<uint32_t>(j / 16), static_cast<uint32_t>(i),
+                     static_cast<uint32_t>(h), static_cast<uint32_t>(b));
+  return keep_factor_of(words, static_cast<int>(j % 16), k);
 }
 
 // One unit in the last place of a dtype at x; 0 of infinity and NaN, which allow nothing but themselves.

@@ -133,7 +133,7 @@ TEST(CudaAttentionBackward, dropoutMask_isTheContractsBitForBit) {
         for (int64_t j = 0; j < keys; ++j)
           for (int64_t h = 0; h < 2; ++h)
             for (int64_t i = 0; i < queries; ++i)
-              ASSERT_EQ(keep_of(key, dropout, 1, h, i, j) != 0, got[2][d.at(2 + j, h, i)] != 0)
+              ASSERT_EQ(attention_keep(key, dropout, 1, h, i, j) != 0, got[2][d.at(2 + j, h, i)] != 0)
                   << "query " << i << " key " << j;
       }
 }

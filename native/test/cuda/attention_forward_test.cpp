@@ -2,71 +2,23 @@
 // stored, with the dropout mask of the tests' own Philox; beside it the CPU backend on the same inputs.
 // Tolerance, the architecture's rule: max|got - f64| <= 2 max|CPU - f64| + 2 ulp(max|f64|) a tensor;
 // where the CPU's result is infinite or NaN, so is the device's.
-#include <algorithm>
-#include <optional>
 #include <set>
-#include <sstream>
 
 #include "../../cuda/attention_loads.h"
-#include "cuda_support.h"
+#include "attention_support.h"
 
 using namespace graft_test;
+using namespace graft_test::cuda_attention;
 namespace emulation = graft::emulation;
 
 namespace {
 
-constexpr uint32_t op_id = 11;
-constexpr uint64_t seed = 0xABCDEF0123ull, step = 5;
-constexpr double untouched = 7;
-constexpr auto infinity = static_cast<double>(INFINITY);
-constexpr auto nan_value = static_cast<double>(NAN);
-
-struct problem {
-  std::vector<int> q_lens;
-  std::vector<int> k_lens{};  // empty: as q_lens
-  int64_t heads = 1, head_dim = 64;
-  int dtype = GRAFT_BFLOAT16;
-  bool causal = false;
-  int dropout = 0;
-  int64_t pad = 0;           // elements between rows
-  bool packed_qkv = false;   // q, k and v in rows of [3, H, D]
-  int64_t shift[4] = {0, 0, 0, 0};  // bytes that q, k, v, out are off 256 on the device
-  int live = 0;              // sequences of the step; 0: all
-  std::optional<float> scale{};  // 1 / sqrt(D)
-
-  const std::vector<int>& keys() const { return k_lens.empty() ? q_lens : k_lens; }
-};
-
-std::string describe(const problem& p) {
-  std::ostringstream text;
-  text << "q";
-  for (int n : p.q_lens) text << ' ' << n;
-  text << " k";
-  for (int n : p.keys()) text << ' ' << n;
-  text << " H " << p.heads << " D " << p.head_dim
-       << (p.dtype == GRAFT_BFLOAT16 ? " bf16" : " fp32") << " causal " << p.causal << " dropout "
-       << p.dropout << " pad " << p.pad << " shifts";
-  for (int64_t bytes : p.shift) text << ' ' << bytes;
-  return text.str();
-}
-
-struct case_data {
-  problem p;
-  int64_t tokens_q, tokens_k, row, in_stride, out_stride;
-  std::vector<int32_t> cu_q{0}, cu_k{0};
+struct case_data : case_shape {
+  int64_t in_stride, out_stride;
   array q, k, v, out, lse;  // packed_qkv: q holds all three
-  float scale;
 
-  static int64_t sum(const std::vector<int>& lens) {
-    int64_t total = 0;
-    for (int n : lens) total += n;
-    return total;
-  }
   explicit case_data(const problem& p)
-      : p(p),
-        tokens_q(sum(p.q_lens) + 1),  // one row more than the sequences need
-        tokens_k(sum(p.keys()) + 1),
-        row(p.heads * p.head_dim),
+      : case_shape(p),
         in_stride((p.packed_qkv ? 3 : 1) * row + p.pad),
         out_stride(row + p.pad),
         q(tokens_q * in_stride, p.dtype),
@@ -74,11 +26,8 @@ struct case_data {
         v(p.packed_qkv ? 0 : tokens_k * in_stride, p.dtype),
         out(std::vector<double>(static_cast<size_t>(tokens_q * out_stride), untouched), p.dtype),
         lse(std::vector<double>(static_cast<size_t>(p.heads * tokens_q), untouched),
-            GRAFT_FLOAT32),
-        scale(p.scale.value_or(1.0f / std::sqrt(static_cast<float>(p.head_dim)))) {
-    for (int n : p.q_lens) cu_q.push_back(cu_q.back() + n);
-    for (int n : p.keys()) cu_k.push_back(cu_k.back() + n);
-    numbers random(static_cast<uint64_t>(tokens_q * 131 + tokens_k * 7 + p.head_dim));
+            GRAFT_FLOAT32) {
+    numbers random = case_shape::random();
     for (array* x : {&q, &k, &v})
       for (int64_t i = 0; i < x->count(); ++i) x->set(i, random.normal());
     // What lies between rows and behind the last sequence must not matter.
@@ -87,9 +36,6 @@ struct case_data {
         const int64_t token = i / in_stride, last = (x == &q ? tokens_q : tokens_k) - 1;
         if (i % in_stride >= in_stride - p.pad || token == last) x->set(i, nan_value);
       }
-  }
-  int64_t sequences() const {
-    return p.live == 0 ? static_cast<int64_t>(p.q_lens.size()) : p.live;
   }
   int64_t in_at(int64_t token, int64_t h, int64_t c) const {
     return token * in_stride + h * p.head_dim + c;
@@ -108,29 +54,14 @@ struct case_data {
   // With pointers of either side.
   graft_attention_args args(const void* q_at, const void* k_at, const void* v_at, void* out_to,
                             float* lse_to, const int32_t* q_ends, const int32_t* k_ends) const {
-    auto a = arguments<graft_attention_args>();
+    graft_attention_args a = case_shape::args(lse_to, q_ends, k_ends);
     const int64_t bytes = row * (p.dtype == GRAFT_BFLOAT16 ? 2 : 4);
     a.q = q_at;
     a.k = p.packed_qkv ? static_cast<const char*>(q_at) + bytes : k_at;
     a.v = p.packed_qkv ? static_cast<const char*>(q_at) + 2 * bytes : v_at;
     a.out = out_to;
-    a.lse = lse_to;
-    a.cu_seqlens_q = q_ends;
-    a.cu_seqlens_k = k_ends;
     if (in_stride != row) a.q_token_stride = a.k_token_stride = a.v_token_stride = in_stride;
     if (out_stride != row) a.out_token_stride = out_stride;
-    a.tokens_q = tokens_q;
-    a.tokens_k = tokens_k;
-    a.batch = static_cast<int64_t>(p.q_lens.size());
-    a.heads = p.heads;
-    a.head_dim = p.head_dim;
-    a.max_seqlen_q = *std::max_element(p.q_lens.begin(), p.q_lens.end());
-    a.max_seqlen_k = *std::max_element(p.keys().begin(), p.keys().end());
-    a.scale = scale;
-    a.causal = p.causal;
-    a.dropout = p.dropout;
-    a.op_id = op_id;
-    a.dtype = p.dtype;
     return a;
   }
 };
@@ -142,19 +73,10 @@ struct results {
 results on_cpu(const case_data& d) {
   results r{array(d.out.values(), d.p.dtype), array(d.lse.values(), GRAFT_FLOAT32)};
   context c;
-  auto inputs = arguments<graft_step_inputs>();
-  inputs.seed = seed;
-  inputs.step = step;
-  inputs.sequences = d.p.live;
-  EXPECT_EQ(GRAFT_OK, graft_step_begin(c, &inputs));
+  begin_step(c, d.p);
   graft_attention_args a = d.args(d.q.data(), d.k.data(), d.v.data(), r.out.data(), r.lse.floats(),
                                   d.cu_q.data(), d.cu_k.data());
-  int64_t bytes = 0;
-  EXPECT_EQ(GRAFT_OK, graft_attention_workspace(c, &a, 0, &bytes)) << graft_last_error();
-  workspace space(bytes);
-  a.workspace = space.data();
-  a.workspace_bytes = bytes;
-  EXPECT_EQ(GRAFT_OK, graft_attention_forward(c, &a)) << graft_last_error();
+  run_on_cpu(c, a, false);
   return r;
 }
 
@@ -176,15 +98,6 @@ results on_device(const case_data& d) {
   out.download(r.out);
   lse.download(r.lse);
   return r;
-}
-
-double keep_of(uint64_t key, int k, int64_t b, int64_t h, int64_t i, int64_t j) {
-  if (k == 0) return 1;
-  const philox words(key, static_cast<uint32_t>(j / 16), static_cast<uint32_t>(i),
-                     static_cast<uint32_t>(h), static_cast<uint32_t>(b));
-  const int byte = static_cast<int>(j % 16);
-  const int value = static_cast<int>((words.w[byte / 4] >> (8 * (byte % 4))) & 0xFF);
-  return value < k ? 0 : 256.0 / (256 - k);
 }
 
 struct expectation {
@@ -216,7 +129,7 @@ expectation oracle(const case_data& d) {
         std::vector<double> sums(static_cast<size_t>(D), 0.0);
         for (int64_t j = 0; j < seen && !empty; ++j) {
           const double weight =
-              x[static_cast<size_t>(j)] / total * keep_of(key, d.p.dropout, b, h, i, j);
+              x[static_cast<size_t>(j)] / total * attention_keep(key, d.p.dropout, b, h, i, j);
           for (int64_t c = 0; c < D; ++c)
             sums[static_cast<size_t>(c)] += weight * d.value(k0 + j, h, c);
         }
@@ -227,25 +140,6 @@ expectation oracle(const case_data& d) {
       }
   }
   return e;
-}
-
-// The rule over what is written and finite on the CPU; elsewhere the same infinity, NaN or old number.
-void compare(const std::vector<double>& exact, const array& cpu, const array& got,
-             const char* what) {
-  std::vector<double> e, reference, own;
-  for (int64_t i = 0; i < got.count(); ++i) {
-    const double x = exact[static_cast<size_t>(i)];
-    if (x != untouched && std::isfinite(cpu[i]) && std::isfinite(x)) {
-      e.push_back(x);
-      reference.push_back(cpu[i]);
-      own.push_back(got[i]);
-    } else if (std::isnan(cpu[i]) ? !std::isnan(got[i]) : cpu[i] != got[i]) {
-      ADD_FAILURE() << what << "[" << i << "]: the CPU has " << cpu[i] << ", got " << got[i];
-      return;
-    }
-  }
-  if (!e.empty())
-    expect_within_rule(e, array(reference, got.dtype()), array(own, got.dtype()), what);
 }
 
 using change = std::function<void(case_data&)>;
@@ -383,7 +277,7 @@ TEST(CudaAttention, dropoutMask_isTheContractsBitForBit) {
           for (int64_t i = 0; i < 37; ++i)
             for (int64_t h = 0; h < 2; ++h)
               for (int64_t c = 0; c < std::min<int64_t>(D, keys - first); ++c) {
-                const bool kept = keep_of(key, dropout, 1, h, i, first + c) != 0;
+                const bool kept = attention_keep(key, dropout, 1, h, i, first + c) != 0;
                 ASSERT_EQ(kept, got.out[d.out_at(3 + i, h, c)] != 0) << i << " " << first + c;
                 ASSERT_EQ(kept, cpu.out[d.out_at(3 + i, h, c)] != 0) << i << " " << first + c;
               }

@@ -7,21 +7,13 @@
 // where the CPU's result is infinite or NaN, so is the device's.
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <memory>
-#include <optional>
-#include <sstream>
 
-#include "cuda_support.h"
+#include "attention_support.h"
 
 namespace graft_test::attention_gradients {
 
-constexpr uint32_t op_id = 11;
-constexpr uint64_t seed = 0xABCDEF0123ull, step = 5;
-constexpr double untouched = 7;
-constexpr auto infinity = static_cast<double>(INFINITY);
-constexpr auto nan_value = static_cast<double>(NAN);
+using namespace cuda_attention;
 
 // Order of the arrays everywhere below.
 enum operand { Q, K, V, OUT, DOUT, DQ, DK, DV, operands };
@@ -29,59 +21,17 @@ constexpr const char* names[operands] = {"q", "k", "v", "out", "dout", "dq", "dk
 constexpr bool of_keys(int x) { return x == K || x == V || x == DK || x == DV; }
 constexpr bool is_input(int x) { return x == Q || x == K || x == V || x == DOUT; }
 
-struct problem {
-  std::vector<int> q_lens;
-  std::vector<int> k_lens{};  // empty: as q_lens
-  int64_t heads = 1, head_dim = 64;
-  int dtype = GRAFT_BFLOAT16;
-  bool causal = false;
-  int dropout = 0;
-  int64_t pad = 0;                       // elements between rows
-  std::array<int64_t, operands> shift{};  // bytes that arrays are off 256 on the device
-  int live = 0;                          // sequences of the step; 0: all
-  std::optional<float> scale{};          // 1 / sqrt(D)
-
-  const std::vector<int>& keys() const { return k_lens.empty() ? q_lens : k_lens; }
-};
-
-inline std::string describe(const problem& p) {
-  std::ostringstream text;
-  text << "q";
-  for (int n : p.q_lens) text << ' ' << n;
-  text << " k";
-  for (int n : p.keys()) text << ' ' << n;
-  text << " H " << p.heads << " D " << p.head_dim
-       << (p.dtype == GRAFT_BFLOAT16 ? " bf16" : " fp32") << " causal " << p.causal << " dropout "
-       << p.dropout << " pad " << p.pad << " shifts";
-  for (int64_t bytes : p.shift) text << ' ' << bytes;
-  return text.str();
-}
-
-struct case_data {
-  problem p;
-  int64_t tokens_q, tokens_k, row, stride;
-  std::vector<int32_t> cu_q{0}, cu_k{0};
+struct case_data : case_shape {
+  int64_t stride;
   std::vector<array> x;  // by operand
   array lse;
-  float scale;
 
-  static int64_t sum(const std::vector<int>& lens) {
-    int64_t total = 0;
-    for (int n : lens) total += n;
-    return total;
-  }
   explicit case_data(const problem& p)
-      : p(p),
-        tokens_q(sum(p.q_lens) + 1),  // one row more than the sequences need
-        tokens_k(sum(p.keys()) + 1),
-        row(p.heads * p.head_dim),
+      : case_shape(p),
         stride(row + p.pad),
         lse(std::vector<double>(static_cast<size_t>(p.heads * tokens_q), untouched),
-            GRAFT_FLOAT32),
-        scale(p.scale.value_or(1.0f / std::sqrt(static_cast<float>(p.head_dim)))) {
-    for (int n : p.q_lens) cu_q.push_back(cu_q.back() + n);
-    for (int n : p.keys()) cu_k.push_back(cu_k.back() + n);
-    numbers random(static_cast<uint64_t>(tokens_q * 131 + tokens_k * 7 + p.head_dim));
+            GRAFT_FLOAT32) {
+    numbers random = case_shape::random();
     for (int n = 0; n < operands; ++n) {
       const int64_t tokens = of_keys(n) ? tokens_k : tokens_q;
       x.emplace_back(std::vector<double>(static_cast<size_t>(tokens * stride), untouched),
@@ -94,16 +44,13 @@ struct case_data {
       }
     }
   }
-  int64_t sequences() const {
-    return p.live == 0 ? static_cast<int64_t>(p.q_lens.size()) : p.live;
-  }
   int64_t at(int64_t token, int64_t h, int64_t c) const {
     return token * stride + h * p.head_dim + c;
   }
   // With pointers of either side.
   graft_attention_args args(const std::array<void*, operands>& to, float* lse_to,
                             const int32_t* q_ends, const int32_t* k_ends) const {
-    auto a = arguments<graft_attention_args>();
+    graft_attention_args a = case_shape::args(lse_to, q_ends, k_ends);
     a.q = to[Q];
     a.k = to[K];
     a.v = to[V];
@@ -112,24 +59,9 @@ struct case_data {
     a.dq = to[DQ];
     a.dk = to[DK];
     a.dv = to[DV];
-    a.lse = lse_to;
-    a.cu_seqlens_q = q_ends;
-    a.cu_seqlens_k = k_ends;
     if (stride != row)
       a.q_token_stride = a.k_token_stride = a.v_token_stride = a.out_token_stride =
           a.dout_token_stride = a.dq_token_stride = a.dk_token_stride = a.dv_token_stride = stride;
-    a.tokens_q = tokens_q;
-    a.tokens_k = tokens_k;
-    a.batch = static_cast<int64_t>(p.q_lens.size());
-    a.heads = p.heads;
-    a.head_dim = p.head_dim;
-    a.max_seqlen_q = *std::max_element(p.q_lens.begin(), p.q_lens.end());
-    a.max_seqlen_k = *std::max_element(p.keys().begin(), p.keys().end());
-    a.scale = scale;
-    a.causal = p.causal;
-    a.dropout = p.dropout;
-    a.op_id = op_id;
-    a.dtype = p.dtype;
     return a;
   }
 };
@@ -143,21 +75,9 @@ inline gradients on_cpu(const case_data& d) {
   for (size_t n = 0; n < operands; ++n) to[n] = x[n].data();
   array lse(d.lse.values(), GRAFT_FLOAT32);
   context c;
-  auto inputs = arguments<graft_step_inputs>();
-  inputs.seed = seed;
-  inputs.step = step;
-  inputs.sequences = d.p.live;
-  EXPECT_EQ(GRAFT_OK, graft_step_begin(c, &inputs));
+  begin_step(c, d.p);
   graft_attention_args a = d.args(to, lse.floats(), d.cu_q.data(), d.cu_k.data());
-  for (int backward : {0, 1}) {
-    int64_t bytes = 0;
-    EXPECT_EQ(GRAFT_OK, graft_attention_workspace(c, &a, backward, &bytes)) << graft_last_error();
-    workspace space(bytes);
-    a.workspace = space.data();
-    a.workspace_bytes = bytes;
-    EXPECT_EQ(GRAFT_OK, backward ? graft_attention_backward(c, &a) : graft_attention_forward(c, &a))
-        << graft_last_error();
-  }
+  for (bool backward : {false, true}) run_on_cpu(c, a, backward);
   gradients result;
   for (int n : {DQ, DK, DV}) result.push_back(std::move(x[static_cast<size_t>(n)]));
   return result;
@@ -207,15 +127,6 @@ inline gradients on_device(const case_data& d) {
   return on.results(d);
 }
 
-inline double keep_of(uint64_t key, int k, int64_t b, int64_t h, int64_t i, int64_t j) {
-  if (k == 0) return 1;
-  const philox words(key, static_cast<uint32_t>(j / 16), static_cast<uint32_t>(i),
-                     static_cast<uint32_t>(h), static_cast<uint32_t>(b));
-  const int byte = static_cast<int>(j % 16);
-  const int value = static_cast<int>((words.w[byte / 4] >> (8 * (byte % 4))) & 0xFF);
-  return value < k ? 0 : 256.0 / (256 - k);
-}
-
 // dq, dk, dv; `untouched` where nothing is to be written.
 inline std::vector<std::vector<double>> oracle(const case_data& d) {
   std::vector<double> dq = d.x[DQ].values(), dk = d.x[DK].values(), dv = d.x[DV].values();
@@ -244,7 +155,7 @@ inline std::vector<std::vector<double>> oracle(const case_data& d) {
             gradient += d.x[DOUT][d.at(q0 + i, h, c)] * d.x[V][d.at(k0 + j, h, c)];
           }
           p[n] = dot * scale;
-          dp[n] = gradient * keep_of(key, d.p.dropout, b, h, i, j);
+          dp[n] = gradient * attention_keep(key, d.p.dropout, b, h, i, j);
           highest = std::max(highest, p[n]);
         }
         // Nothing but -inf: as if it saw no key.
@@ -254,7 +165,7 @@ inline std::vector<std::vector<double>> oracle(const case_data& d) {
         for (int64_t j = 0; j < seen; ++j) {
           const auto n = static_cast<size_t>(j);
           const double ds = p[n] * (dp[n] - delta) * scale;
-          const double weight = p[n] * keep_of(key, d.p.dropout, b, h, i, j);
+          const double weight = p[n] * attention_keep(key, d.p.dropout, b, h, i, j);
           for (int64_t c = 0; c < D; ++c) {
             const int64_t query = d.at(q0 + i, h, c), other = d.at(k0 + j, h, c);
             dq[static_cast<size_t>(query)] += ds * d.x[K][other];
@@ -266,25 +177,6 @@ inline std::vector<std::vector<double>> oracle(const case_data& d) {
     }
   }
   return {dq, dk, dv};
-}
-
-// The rule over what is written and finite on the CPU; elsewhere the same infinity, NaN or old number.
-inline void compare(const std::vector<double>& exact, const array& cpu, const array& got,
-             const char* what) {
-  std::vector<double> e, reference, own;
-  for (int64_t i = 0; i < got.count(); ++i) {
-    const double x = exact[static_cast<size_t>(i)];
-    if (x != untouched && std::isfinite(cpu[i]) && std::isfinite(x)) {
-      e.push_back(x);
-      reference.push_back(cpu[i]);
-      own.push_back(got[i]);
-    } else if (std::isnan(cpu[i]) ? !std::isnan(got[i]) : cpu[i] != got[i]) {
-      ADD_FAILURE() << what << "[" << i << "]: the CPU has " << cpu[i] << ", got " << got[i];
-      return;
-    }
-  }
-  if (!e.empty())
-    expect_within_rule(e, array(reference, got.dtype()), array(own, got.dtype()), what);
 }
 
 using change = std::function<void(case_data&)>;
