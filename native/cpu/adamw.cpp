@@ -65,11 +65,7 @@ int adamw(cpu_context& context, const graft_adamw_args& args) {
   graft_parameter_set& set = *args.parameters;
   graft_step_results& results = context.results;
   const bool skip = results.skip != 0;
-  if (skip)
-    ++results.skipped_steps;
-  else
-    ++results.adam_t;
-  const auto t = static_cast<double>(results.adam_t);
+  const auto t = static_cast<double>(count_step(results));
   const double correction1 = 1.0 - ::pow(args.beta1, t);
   const double correction2 = 1.0 - ::pow(args.beta2, t);
   const double lr = context.inputs.lr;

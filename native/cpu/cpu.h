@@ -60,3 +60,16 @@ struct graft_parameter_set {
   int64_t block_count;
   double* partial_sums; /* [2, block_count] */
 };
+
+namespace graft {
+
+// Counts an optimizer step, applied or skipped; t, the number of those applied.
+inline int64_t count_step(graft_step_results& results) {
+  if (results.skip != 0)
+    ++results.skipped_steps;
+  else
+    ++results.adam_t;
+  return results.adam_t;
+}
+
+}  // namespace graft

@@ -76,11 +76,7 @@ int lamb(cpu_context& context, const graft_lamb_args& args) {
   graft_parameter_set& set = *args.parameters;
   graft_step_results& results = context.results;
   const bool skip = results.skip != 0;
-  if (skip)
-    ++results.skipped_steps;
-  else
-    ++results.adam_t;
-  const auto t = static_cast<double>(results.adam_t);
+  const auto t = static_cast<double>(count_step(results));
   const step_factors f = {args.beta1,
                           static_cast<float>(1.0 - args.beta1),
                           args.beta2,

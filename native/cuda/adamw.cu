@@ -103,15 +103,7 @@ __global__ void __launch_bounds__(threads)
         arrays.grad[i] = 0.0f;
     }
   }
-  sync_threads();
-  if (threadIdx.x != 0) return;
-  thread_fence();
-  if (atomic_add(set.finished, 1) != static_cast<int>(gridDim.x) - 1) return;
-  *set.finished = 0;
-  if (skip)
-    ++step->results.skipped_steps;
-  else
-    step->results.adam_t = t;
+  count_step(set, step, skip, t);
 }
 
 }  // namespace

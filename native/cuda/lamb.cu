@@ -180,16 +180,7 @@ __global__ void __launch_bounds__(threads)
       step_block(arrays_of(p, block), f, static_cast<float>(f.rate * trust));
     }
   }
-  // Every block has read t.
-  sync_threads();
-  if (threadIdx.x != 0) return;
-  thread_fence();
-  if (atomic_add(set.finished, 1) != static_cast<int>(gridDim.x) - 1) return;
-  *set.finished = 0;
-  if (skip)
-    ++step->results.skipped_steps;
-  else
-    step->results.adam_t = t;
+  count_step(set, step, skip, t);
 }
 
 }  // namespace

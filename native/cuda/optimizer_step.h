@@ -58,4 +58,18 @@ GRAFT_DEVICE void over_block(const block_arrays& a, const One& one, const Four& 
   for (int i = head + 4 * vectors + self; i < a.count; i += optimizer_threads) one(i);
 }
 
+// Ends a launch of the step: the last of its blocks counts it. Every block has read t before.
+GRAFT_DEVICE void count_step(const graft_parameter_set& set, step_state* step, bool skip,
+                             int64_t t) {
+  sync_threads();
+  if (threadIdx.x != 0) return;
+  thread_fence();
+  if (atomic_add(set.finished, 1) != static_cast<int>(gridDim.x) - 1) return;
+  *set.finished = 0;
+  if (skip)
+    ++step->results.skipped_steps;
+  else
+    step->results.adam_t = t;
+}
+
 }  // namespace graft::cuda
