@@ -2,8 +2,7 @@
 //
 // An op is `int <op>(cuda_context&, const graft_<op>_args&)` in native/cuda/<op>.cu: kernel,
 // launcher, entry. Its arguments are checked (common/checks) and the context's device is set. It
-// enqueues on context.stream, never waits and never allocates. An op without a file answers
-// GRAFT_UNSUPPORTED (unsupported.cu).
+// enqueues on context.stream, never waits and never allocates.
 #pragma once
 
 #include "../common/backend.h"
