@@ -95,10 +95,7 @@ public final class FusedAttention implements AutoCloseable {
     DType dtype = describe(q, k, v, causal);
     Layout layout = layout(q, k, v);
     long[] size = Arguments.shape(q);
-    Tensor out =
-        layout == Layout.HEADS
-            ? Arguments.empty(q, dtype, size)
-            : Arguments.empty(q, dtype, size[0], size[2], size[1], size[3]).transpose(1, 2);
+    Tensor out = like(q, dtype, layout);
     boolean apart = layout == Layout.HEADS;
     long tokens = size[0] * size[2];
     Tensor lse =
