@@ -3,6 +3,7 @@ package dev.graft.model;
 import dev.graft.io.InvalidInputException;
 import dev.graft.model.Parameters.Init;
 import dev.graft.model.Parameters.Parameter;
+import dev.graft.model.Recording.Activated;
 import dev.graft.model.Recording.Layout;
 import dev.graft.program.Ops;
 import dev.graft.program.Ops.AttentionShape;
@@ -52,8 +53,7 @@ public final class Bert extends Network {
     Tensor attnOut; // [T, C]
     Tensor lse; //     [H, T]
     EncoderNorm norm1;
-    Tensor inner; //   before bias and GELU [T, F]
-    Tensor gelu; //    [T, F]
+    Activated inner; // [T, F]
     EncoderNorm norm2;
   }
 
@@ -302,10 +302,10 @@ public final class Bert extends Network {
     boolean drops = config.family() != EncoderFamily.DISTILBERT;
     NormDropout first = new NormDropout(drops ? dropout : 0, opId(layer, 1), 0, 0);
     s.norm1 = new EncoderNorm(r, "attention norm", attended, h, first, b.norm1);
-    s.inner = r.linear("intermediate", s.norm1.out, b.innerWeight, Layout.OUT_IN, null);
-    s.gelu = r.activation("gelu", r.rows, config.intermediateChannels());
-    r.ops.activation(activation(), s.inner, b.innerBias.compute(), s.gelu);
-    Tensor outer = r.linear("output", s.gelu, b.outerWeight, Layout.OUT_IN, b.outerBias);
+    s.inner =
+        r.linearActivated(
+            "intermediate", s.norm1.out, b.innerWeight, Layout.OUT_IN, b.innerBias, activation());
+    Tensor outer = r.linear("output", s.inner.after(), b.outerWeight, Layout.OUT_IN, b.outerBias);
     NormDropout second = new NormDropout(dropout, opId(layer, 2), 0, 0);
     s.norm2 = new EncoderNorm(r, "output norm", outer, s.norm1.out, second, b.norm2);
     return s;
@@ -314,15 +314,20 @@ public final class Bert extends Network {
   /** The gradient of the block's input, or null if nothing below wants it. */
   private Tensor backward(Recording r, int layer, Block b, Saved s, Tensor dh, boolean wantsInput) {
     EncoderNorm.Gradient g = s.norm2.backward(r, dh, b.outerBias);
-    Tensor dgelu =
-        r.linearBackward("output", s.gelu, g.sublayer(), b.outerWeight, Layout.OUT_IN, null);
-    r.ops.activationBackward(
-        activation(), s.inner, b.innerBias.compute(), dgelu, dgelu, b.innerBias.gradIfTrained());
+    Tensor dinner =
+        r.activatedBackward(
+            "output",
+            s.inner,
+            g.sublayer(),
+            b.outerWeight,
+            Layout.OUT_IN,
+            activation(),
+            b.innerBias);
     // Without dropout both sides of the addition share one gradient, which the product above has
     // read.
     Tensor dnorm =
         r.linearBackward(
-            "intermediate", s.norm1.out, dgelu, b.innerWeight, Layout.OUT_IN, g.residual());
+            "intermediate", s.norm1.out, dinner, b.innerWeight, Layout.OUT_IN, g.residual());
     EncoderNorm.Gradient a = s.norm1.backward(r, dnorm, b.outBias);
     Tensor dattn =
         r.linearBackward(

@@ -2,6 +2,7 @@ package dev.graft.model;
 
 import dev.graft.model.Parameters.Init;
 import dev.graft.model.Parameters.Parameter;
+import dev.graft.model.Recording.Activated;
 import dev.graft.model.Recording.Layout;
 import dev.graft.program.Ops;
 import dev.graft.program.Ops.AttentionShape;
@@ -50,8 +51,7 @@ public final class Gpt2 extends Network {
     Tensor attnOut; //                   [T, C]
     Tensor lse; //                       [H, T]
     Norm ln2; // h + attention, then ln_2
-    Tensor fc; // before bias and GELU   [T, F]
-    Tensor gelu; //                      [T, F]
+    Activated inner; //                  [T, F]
   }
 
   /** A residual sum and the norm of it. */
@@ -201,7 +201,7 @@ public final class Gpt2 extends Network {
       Saved s = attention(r, l, b, in);
       mlp(r, b, s);
       saved.add(s);
-      x = r.linear("mlp.c_proj", s.gelu, b.mlpProjWeight, Layout.IN_OUT, b.mlpProjBias);
+      x = r.linear("mlp.c_proj", s.inner.after(), b.mlpProjWeight, Layout.IN_OUT, b.mlpProjBias);
       residual = s.ln2.sum;
       dropout = config.residDropout();
       dropoutId = opId(l, 3);
@@ -271,9 +271,8 @@ public final class Gpt2 extends Network {
   }
 
   private void mlp(Recording r, Block b, Saved s) {
-    s.fc = r.linear("mlp.c_fc", s.ln2.out, b.fcWeight, Layout.IN_OUT, null);
-    s.gelu = r.activation("gelu", r.rows, config.innerChannels());
-    r.ops.activation(activation(), s.fc, b.fcBias.compute(), s.gelu);
+    s.inner =
+        r.linearActivated("mlp.c_fc", s.ln2.out, b.fcWeight, Layout.IN_OUT, b.fcBias, activation());
   }
 
   private Ops.Activation activation() {
@@ -312,11 +311,16 @@ public final class Gpt2 extends Network {
   }
 
   private Gradient mlpBackward(Recording r, Block b, Saved s, Gradient g) {
-    Tensor dgelu =
-        r.linearBackward("mlp.c_proj", s.gelu, g.sublayer, b.mlpProjWeight, Layout.IN_OUT, null);
-    r.ops.activationBackward(
-        activation(), s.fc, b.fcBias.compute(), dgelu, dgelu, b.fcBias.gradIfTrained());
-    Tensor dnorm = r.linearBackward("mlp.c_fc", s.ln2.out, dgelu, b.fcWeight, Layout.IN_OUT, null);
+    Tensor dinner =
+        r.activatedBackward(
+            "mlp.c_proj",
+            s.inner,
+            g.sublayer,
+            b.mlpProjWeight,
+            Layout.IN_OUT,
+            activation(),
+            b.fcBias);
+    Tensor dnorm = r.linearBackward("mlp.c_fc", s.ln2.out, dinner, b.fcWeight, Layout.IN_OUT, null);
     return normBackward(r, s.ln2, dnorm, g.residual, b.projBias);
   }
 
@@ -395,7 +399,7 @@ public final class Gpt2 extends Network {
           r.linear("attn.c_proj", s.attnOut, b.projWeight, Layout.IN_OUT, b.projBias);
       s.ln2 = norm(r, "ln_2", projected, in.sum, 0, 0, b.ln2Weight, b.ln2Bias);
       mlp(r, b, s);
-      x = r.linear("mlp.c_proj", s.gelu, b.mlpProjWeight, Layout.IN_OUT, b.mlpProjBias);
+      x = r.linear("mlp.c_proj", s.inner.after(), b.mlpProjWeight, Layout.IN_OUT, b.mlpProjBias);
       residual = s.ln2.sum;
     }
     Norm lnf = norm(r, "ln_f", x, residual, 0, 0, lnfWeight, lnfBias);

@@ -116,6 +116,42 @@ final class Recording {
     return y;
   }
 
+  /**
+   * A linear layer and the activation over it.
+   *
+   * @param before x · W + bias, which the backward pass reads
+   * @param after activation(before)
+   */
+  record Activated(Tensor before, Tensor after) {}
+
+  /** activation(x · W + bias). */
+  Activated linearActivated(
+      String name, Tensor x, Parameter weight, Layout layout, Parameter bias, Ops.Activation form) {
+    Tensor before = linear(name, x, weight, layout, bias);
+    Tensor after = activation(name + " activated", before.size(0), before.size(1));
+    ops.activation(form, before, null, after);
+    return new Activated(before, after);
+  }
+
+  /**
+   * Back through a linear layer y = x.after · W and the activation it reads: dW += x.afterᵀ · dy,
+   * and the gradient of what the activation read.
+   *
+   * @param biasBefore bias of the layer under the activation, whose gradient comes out here
+   */
+  Tensor activatedBackward(
+      String name,
+      Activated x,
+      Tensor dy,
+      Parameter weight,
+      Layout layout,
+      Ops.Activation form,
+      Parameter biasBefore) {
+    Tensor d = linearBackward(name, x.after(), dy, weight, layout, null);
+    ops.activationBackward(form, x.before(), null, d, d, biasBefore.gradIfTrained());
+    return d;
+  }
+
   /** The inner product of an adapter, which its backward pass reads. */
   private record Inner(LowRank adapter, Tensor x, Tensor h) {}
 
