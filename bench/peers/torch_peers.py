@@ -4,7 +4,7 @@
 
 Reads one JSON object a line on standard input and answers each with one line on standard output:
 
-    {"prepare": {"op": "attention", ...}}   -> {"ready": true} once the case has run once
+    {"prepare": {"op": "attention", ...}}   -> {"ready": true, "graph": bool} once the case has run
     {"run": N}                              -> {"seconds": [N times]} of the case prepared last
     {"info": true}                          -> versions, threads, device
 
@@ -24,6 +24,11 @@ or bf16, "backward": true adds the backward pass):
                 positions, lengths (of each sequence; padded to the longest), labels, mode (eager,
                 compile): a training step of transformers' model with SDPA attention: forward,
                 backward, clip, fused AdamW; bf16 is autocast over fp32 weights, as users train
+    generate    model (gpt2) as above, batch, prompt, tokens: greedy generation; seconds a token
+
+activation, add_norm and classifier take "mode": "compile" as well. "repeat": N does a case N times
+between two looks at the clock, each time on inputs of its own, and gives the seconds of one; "graph":
+true captures those N into a CUDA graph, so that kernels are compared and not Python.
 
 Inputs are random; times are wall-clock around synchronised calls (CUDA events would leave out the
 time a launch takes, which a caller waits for as well).
@@ -39,13 +44,14 @@ import torch
 import torch.nn.functional as F
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-OPS = "attention decode activation add_norm classifier embedding adamw gemm step".split()
+OPS = "attention decode activation add_norm classifier embedding adamw gemm step generate".split()
 
 
 class Peer:
     def __init__(self, device):
         self.device = torch.device(device)
         self.case = None
+        self.times = 1
 
     def tensor(self, dtype, *shape, grad=False):
         values = torch.randn(*shape, device=self.device, dtype=torch.float32).to(dtype)
@@ -91,10 +97,11 @@ class Peer:
         bias = self.tensor(dtype, c["channels"], grad=backward)
         y_grad = self.tensor(dtype, c["rows"], c["channels"])
         approximate = "tanh" if c["form"] == "tanh" else "none"
+        gelu = in_mode(c, lambda x, bias: F.gelu(x + bias, approximate=approximate))
 
         def run():
             with torch.set_grad_enabled(backward):
-                y = F.gelu(x + bias, approximate=approximate)
+                y = gelu(x, bias)
                 if backward:
                     torch.autograd.grad(y, (x, bias), y_grad)
 
@@ -106,10 +113,15 @@ class Peer:
         gamma, beta = (self.tensor(dtype, channels, grad=backward) for _ in range(2))
         out_grad, sum_grad = (self.tensor(dtype, rows, channels) for _ in range(2))
 
+        def forward(x, residual, gamma, beta):
+            s = residual + x
+            return s, F.layer_norm(s, (channels,), gamma, beta)
+
+        forward = in_mode(c, forward)
+
         def run():
             with torch.set_grad_enabled(backward):
-                s = residual + x
-                out = F.layer_norm(s, (channels,), gamma, beta)
+                s, out = forward(x, residual, gamma, beta)
                 if backward:
                     grads = torch.autograd.grad(
                         (out, s), (x, residual, gamma, beta), (out_grad, sum_grad)
@@ -121,9 +133,10 @@ class Peer:
     def classifier(self, c, dtype):
         logits = self.tensor(dtype, c["rows"], c["vocabulary"], grad=True)
         targets = self.integers(c["vocabulary"], c["rows"])
+        loss = in_mode(c, F.cross_entropy)
 
         def run():
-            torch.autograd.grad(F.cross_entropy(logits, targets), logits)
+            torch.autograd.grad(loss(logits, targets), logits)
 
         return run
 
@@ -143,7 +156,13 @@ class Peer:
         weights = [self.tensor(torch.float32, n, grad=True) for n in c["sizes"]]
         for w in weights:
             w.grad = torch.randn_like(w)
-        optimizer = torch.optim.AdamW(weights, lr=1e-4, weight_decay=0.01, fused=True)
+        optimizer = torch.optim.AdamW(
+            weights,
+            lr=1e-4,
+            weight_decay=0.01,
+            fused=True,
+            capturable=self.device.type == "cuda",
+        )
         copies = [torch.empty_like(w, dtype=dtype) for w in weights]
 
         def run():
@@ -170,7 +189,7 @@ class Peer:
         model = training_model(c).to(self.device).train()
         inputs = self.batch(c)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01, fused=True)
-        called = torch.compile(model) if c.get("mode") == "compile" else model
+        called = in_mode(c, model)
         mixed = (
             torch.autocast(self.device.type, torch.bfloat16)
             if dtype == torch.bfloat16
@@ -205,6 +224,24 @@ class Peer:
             inputs["labels"] = torch.where(live, ids, -100)
         return inputs
 
+    def generate(self, c, dtype):
+        model = training_model(c).to(self.device, dtype).eval()
+        ids = self.integers(c["vocabulary"], c["batch"], c["prompt"])
+        settings = {
+            "attention_mask": torch.ones_like(ids),
+            "max_new_tokens": c["tokens"],
+            "min_new_tokens": c["tokens"],
+            "do_sample": False,
+            "use_cache": True,
+            "pad_token_id": 0,
+        }
+
+        @torch.no_grad()
+        def run():
+            model.generate(ids, **settings)
+
+        return run
+
     # ---- protocol
 
     def synchronize(self):
@@ -218,11 +255,34 @@ class Peer:
         torch.manual_seed(1)
         if case["op"] not in OPS:
             raise ValueError(f"op: expected one of {', '.join(OPS)}, got {case['op']}")
-        run = getattr(self, case["op"])(case, DTYPES[case["dtype"]])
+        times = int(case.get("repeat", 1))
+        make = getattr(self, case["op"])
+        runs = [make(case, DTYPES[case["dtype"]]) for _ in range(times)]
+
+        def run():
+            for one in runs:
+                one()
+
         run()
         self.synchronize()
-        self.case = run
-        return {"ready": True}
+        graph = bool(case.get("graph")) and self.device.type == "cuda"
+        self.case = self.captured(run) if graph else run
+        self.times = times * (case["tokens"] if case["op"] == "generate" else 1)
+        return {"ready": True, "graph": graph}
+
+    def captured(self, run):
+        """A replay of the run as one CUDA graph."""
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):  # what is allocated or compiled late must be there by now
+                run()
+        torch.cuda.current_stream().wait_stream(side)
+        self.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            run()
+        return graph.replay
 
     def run(self, count):
         if self.case is None:
@@ -234,7 +294,7 @@ class Peer:
             begin = time.perf_counter()
             self.case()
             self.synchronize()
-            seconds.append(time.perf_counter() - begin)
+            seconds.append((time.perf_counter() - begin) / self.times)
         return {"seconds": seconds}
 
     def info(self):
@@ -256,6 +316,11 @@ class Peer:
         if "info" in request:
             return self.info()
         raise ValueError(f"expected prepare, run or info, got {sorted(request)}")
+
+
+def in_mode(c, function):
+    """The function, compiled if the case asks for that."""
+    return torch.compile(function) if c.get("mode") == "compile" else function
 
 
 def attention_engine(name):

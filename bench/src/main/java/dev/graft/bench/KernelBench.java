@@ -2,6 +2,9 @@ package dev.graft.bench;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.Json;
+import dev.graft.verify.Clock;
+import dev.graft.verify.DeviceLimits;
+import dev.graft.verify.PyTorchPeer;
 import java.util.Locale;
 import org.bytedeco.javacpp.PointerScope;
 
@@ -75,7 +78,7 @@ final class KernelBench {
   private static final int ROUNDS = 5;
   private static final long SETTLE_MILLIS = 60;
 
-  private final Limits limits;
+  private final DeviceLimits limits;
   private final double budgetSeconds;
   private final PyTorchPeer pytorch;
 
@@ -83,7 +86,7 @@ final class KernelBench {
    * @param budgetSeconds about what one case may take
    * @param pytorch official PyTorch, or null to do without
    */
-  KernelBench(Limits limits, double budgetSeconds, PyTorchPeer pytorch) {
+  KernelBench(DeviceLimits limits, double budgetSeconds, PyTorchPeer pytorch) {
     this.limits = limits;
     this.budgetSeconds = budgetSeconds;
     this.pytorch = pytorch;

@@ -2,6 +2,8 @@ package dev.graft.bench;
 
 import dev.graft.io.InvalidInputException;
 import dev.graft.runtime.Device;
+import dev.graft.verify.DeviceLimits;
+import dev.graft.verify.PyTorchPeer;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -70,9 +72,10 @@ final class KernelsCommand implements Callable<Integer> {
   public Integer call() {
     List<KernelBench.Result> results = new ArrayList<>();
     try (Device device = Device.cpu(threads);
-        PyTorchPeer pytorch = python == null ? null : PyTorchPeer.start(python, device.threads())) {
+        PyTorchPeer pytorch =
+            python == null ? null : PyTorchPeer.start(python, "cpu", device.threads())) {
       Torch.threads(device.threads());
-      Limits limits = Limits.measure(device);
+      DeviceLimits limits = DeviceLimits.measure(device, DeviceLimits.Size.CPU);
       if (!json) {
         printHeader(device, limits, pytorch);
       }
@@ -117,7 +120,7 @@ final class KernelsCommand implements Callable<Integer> {
         .toList();
   }
 
-  private static void printHeader(Device device, Limits limits, PyTorchPeer pytorch) {
+  private static void printHeader(Device device, DeviceLimits limits, PyTorchPeer pytorch) {
     System.out.printf(
         Locale.ROOT,
         "%d threads; limits measured: copy %.1f GB/s, %s fp32 %.0f GFLOP/s, bf16 %.0f"

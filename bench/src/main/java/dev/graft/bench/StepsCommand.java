@@ -1,6 +1,5 @@
 package dev.graft.bench;
 
-import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
@@ -10,6 +9,10 @@ import dev.graft.model.Presets;
 import dev.graft.model.Task;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
+import dev.graft.verify.Clock;
+import dev.graft.verify.DeviceLimits;
+import dev.graft.verify.PyTorchPeer;
+import dev.graft.verify.StepRun;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
@@ -161,10 +164,11 @@ final class StepsCommand implements Callable<Integer> {
     }
     DType type = DType.parse(dtype);
     int[] all = lengths(config);
-    ObjectNode peerCase = python == null ? null : pytorchCase(config, kind, all);
+    ObjectNode peerCase = python == null ? null : pytorchCase(config, kind, type, all);
     Figures figures;
     try (Device device = Device.cpu(threads);
-        PyTorchPeer pytorch = python == null ? null : PyTorchPeer.start(python, device.threads())) {
+        PyTorchPeer pytorch =
+            python == null ? null : PyTorchPeer.start(python, "cpu", device.threads())) {
       figures = measure(device, config, kind, type, all, pytorch, peerCase);
     }
     if (json) {
@@ -176,31 +180,12 @@ final class StepsCommand implements Callable<Integer> {
   }
 
   /** The same step as a case of bench/peers/torch_peers.py. */
-  private ObjectNode pytorchCase(ModelConfig config, Task kind, int[] all) {
-    if (kind == Task.PRETRAINING) {
+  private ObjectNode pytorchCase(ModelConfig config, Task kind, DType type, int[] all) {
+    ObjectNode peer = StepRun.pytorch(config, kind, type, all, pytorchMode);
+    if (peer == null) {
       throw new InvalidInputException(
           "--pytorch: transformers' step is there for --task mlm or classifier, not pretraining");
     }
-    String peerModel =
-        switch (kind) {
-          case CAUSAL_LM -> "gpt2";
-          case MASKED_LM -> "bert-mlm";
-          default -> "bert-classifier";
-        };
-    ObjectNode peer =
-        Json.object()
-            .put("op", "step")
-            .put("model", peerModel)
-            .put("dtype", dtype)
-            .put("mode", pytorchMode)
-            .put("layers", config.layers())
-            .put("heads", config.heads())
-            .put("channels", config.channels())
-            .put("vocabulary", config.vocabSize())
-            .put("positions", config.maxPositions())
-            .put("labels", 2);
-    ArrayNode counts = peer.putArray("lengths");
-    Arrays.stream(all).forEach(counts::add);
     return peer;
   }
 
@@ -232,18 +217,18 @@ final class StepsCommand implements Callable<Integer> {
       }
       // Read before the limits are measured, which takes memory of its own.
       OptionalLong peak = PeakMemory.bytes();
-      Limits limits = Limits.measure(device);
+      DeviceLimits limits = DeviceLimits.measure(device, DeviceLimits.Size.CPU);
       return new Figures(
           Clock.median(own),
           Clock.median(peer),
           Clock.median(official),
           peak,
-          bench.flops(),
-          type == DType.BFLOAT16 ? limits.flopsBf16() : limits.flopsFp32(),
-          bench.tokens(),
-          bench.calls(),
-          bench.parameters(),
-          bench.activationBytes());
+          bench.step().flops(),
+          limits.flops(type),
+          bench.step().tokens(),
+          bench.step().calls(),
+          bench.step().network().parameters().count(),
+          bench.step().activationBytes());
     }
   }
 

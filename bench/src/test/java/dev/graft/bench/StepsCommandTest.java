@@ -9,6 +9,7 @@ import dev.graft.data.Batch;
 import dev.graft.io.Json;
 import dev.graft.model.Presets;
 import dev.graft.model.Task;
+import dev.graft.verify.StepFlops;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.file.Files;

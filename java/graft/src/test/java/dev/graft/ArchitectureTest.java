@@ -74,13 +74,13 @@ class ArchitectureTest {
           .whereLayer(METRICS)
           .mayOnlyBeAccessedByLayers(FACE, TRAIN, APPLY)
           .whereLayer(PROGRAM)
-          .mayOnlyBeAccessedByLayers(FACE, TRAIN, APPLY, MODEL)
+          .mayOnlyBeAccessedByLayers(VERIFY, FACE, TRAIN, APPLY, MODEL)
           .whereLayer(DATA)
           .mayOnlyBeAccessedByLayers(QUICKSTART, VERIFY, FACE, TRAIN, APPLY, MODEL)
           .whereLayer(TEXT)
           .mayOnlyBeAccessedByLayers(QUICKSTART, FACE, TRAIN, APPLY, MODEL, DATA)
           .whereLayer(IO)
-          .mayOnlyBeAccessedByLayers(QUICKSTART, FACE, TRAIN, APPLY, MODEL, DATA, TEXT);
+          .mayOnlyBeAccessedByLayers(QUICKSTART, VERIFY, FACE, TRAIN, APPLY, MODEL, DATA, TEXT);
 
   /** Runtime and bindings know nothing above them. */
   @ArchTest

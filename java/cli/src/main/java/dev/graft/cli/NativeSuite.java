@@ -24,22 +24,31 @@ final class NativeSuite {
   /**
    * Runs it; the output of tests that fail goes to {@code err}.
    *
+   * @param wrapper a command that runs the program it is given, such as a sanitizer's; may be empty
    * @param plugin a backend's library to test instead of the emulated one, or null
    * @param full the whole grid of shapes
    */
-  static Result run(Path program, Path plugin, boolean full, String filter, PrintWriter err) {
+  static Result run(
+      List<String> wrapper,
+      Path program,
+      Path plugin,
+      boolean full,
+      String filter,
+      PrintWriter err) {
     Path folder = null;
     try {
       folder = Files.createTempDirectory("graft-verify");
       Path report = folder.resolve("report.json");
       Path log = folder.resolve("log.txt");
-      ProcessBuilder builder =
-          new ProcessBuilder(
+      List<String> command = new ArrayList<>(wrapper);
+      command.addAll(
+          List.of(
               program.toString(),
               "--gtest_brief=1",
               "--gtest_color=no",
               "--gtest_filter=" + filter,
-              "--gtest_output=json:" + report);
+              "--gtest_output=json:" + report));
+      ProcessBuilder builder = new ProcessBuilder(command);
       builder.redirectErrorStream(true).redirectOutput(log.toFile());
       if (plugin != null) {
         builder.environment().put("GRAFT_CUDA_PLUGIN", plugin.toString());

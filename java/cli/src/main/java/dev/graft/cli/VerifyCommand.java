@@ -1,5 +1,6 @@
 package dev.graft.cli;
 
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.bindings.GraftException;
 import dev.graft.bindings.NativeLibraries;
@@ -7,16 +8,26 @@ import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.runtime.CudaBackend;
 import dev.graft.runtime.Device;
+import dev.graft.verify.DeviceLimits;
+import dev.graft.verify.PyTorchPeer;
+import dev.graft.verify.SpeedBench;
+import dev.graft.verify.SpeedCase;
+import dev.graft.verify.SpeedResult;
+import dev.graft.verify.SpeedSuite;
 import dev.graft.verify.StepCheck;
 import dev.graft.verify.StepCheck.Case;
 import dev.graft.verify.StepCheck.Finding;
-import dev.graft.verify.StepSpeed;
-import dev.graft.verify.StepSpeed.Workload;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.LocalDate;
+import java.time.ZoneOffset;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Supplier;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -25,23 +36,45 @@ import picocli.CommandLine.Option;
     name = "verify",
     description = {
       "Checks that a CUDA device computes what the CPU computes: the native tests of every kernel,"
-          + " whole training steps of small GPT-2s and BERTs beside the CPU's, and that repeats"
-          + " have the same bits. On a card it then measures training steps.",
+          + " the same under NVIDIA's compute-sanitizer, whole training steps of small GPT-2s and"
+          + " BERTs beside the CPU's, and that repeats have the same bits. Then it measures kernels"
+          + " and models beside PyTorch and the device's limits, and writes all of it down.",
       "",
-      "--device emulate runs the CUDA kernels on the processor and needs no card."
+      "--device emulate runs the CUDA kernels on the processor and needs no card; it measures small"
+          + " shapes, to go through the motions."
     },
     footer = {
       "Examples:",
       "  graft verify --device emulate",
-      "  graft verify --device cuda --json",
+      "  graft verify --device cuda --pytorch python3",
+      "  graft verify --device cuda --parts tests,steps --json",
       "  graft verify --device emulate --tests 'CudaAdamW*'"
     })
 final class VerifyCommand extends GraftCommand {
   /** System property: the native tests' program, which the launcher builds. */
   static final String NATIVE_TESTS = "dev.graft.verify.tests";
 
-  /** Steps whose median is a figure. */
-  private static final int STEPS = 20;
+  /** System property: where results of a card are written if nothing else is said. */
+  static final String RESULTS = "dev.graft.verify.results";
+
+  /** System property: the commit the program was built from. */
+  static final String COMMIT = "dev.graft.verify.commit";
+
+  private static final String NO_PYTORCH = "none";
+
+  /** Seconds about that one side of a measured case may take. */
+  private static final double CARD_BUDGET = 1;
+
+  private static final double EMULATED_BUDGET = 0.02;
+
+  /** What can be done. */
+  enum Part {
+    TESTS,
+    SANITIZER,
+    STEPS,
+    REPEATS,
+    SPEED
+  }
 
   @Option(
       names = "--device",
@@ -49,6 +82,13 @@ final class VerifyCommand extends GraftCommand {
       description = "cuda, cuda:N or emulate (default: ${DEFAULT-VALUE}).",
       defaultValue = "cuda")
   String device;
+
+  @Option(
+      names = "--parts",
+      paramLabel = "PART",
+      split = ",",
+      description = "Of tests, sanitizer, steps, repeats, speed those alone (default: all).")
+  List<String> parts;
 
   @Option(
       names = "--tests",
@@ -69,6 +109,22 @@ final class VerifyCommand extends GraftCommand {
       defaultValue = "3")
   int repeats;
 
+  @Option(
+      names = "--pytorch",
+      paramLabel = "PYTHON",
+      description =
+          "Measure PyTorch beside it by this Python (bench/peers/requirements.txt), or none"
+              + " (default: on a card python3 where it has torch and transformers, else none).")
+  String python;
+
+  @Option(
+      names = "--results",
+      paramLabel = "FOLDER",
+      description =
+          "Where CARD-DATE.md and CARD-DATE.json go (default: docs/results for a card, else they are"
+              + " not written).")
+  Path results;
+
   @Option(names = "--json", description = "Print one JSON object.")
   boolean json;
 
@@ -77,9 +133,16 @@ final class VerifyCommand extends GraftCommand {
     int passed;
     int failed;
     int skipped;
+    final List<String> failures = new ArrayList<>();
+
+    void fail(String line) {
+      failed++;
+      failures.add(line);
+    }
 
     void put(ObjectNode to) {
       to.put("passed", passed).put("failed", failed).put("skipped", skipped);
+      failures.forEach(to.putArray("failures")::add);
     }
 
     @Override
@@ -90,6 +153,7 @@ final class VerifyCommand extends GraftCommand {
 
   private final ObjectNode report = Json.object();
   private boolean failed;
+  private boolean emulated;
 
   @Override
   public Integer call() {
@@ -99,73 +163,130 @@ final class VerifyCommand extends GraftCommand {
     if (device.equals("cpu") || device.equals("auto")) {
       throw new InvalidInputException("--device: expected cuda, cuda:N or emulate, got " + device);
     }
+    Set<Part> wanted = wanted();
     try (Device on = Device.open(Devices.resolve(device, err()), 0)) {
+      emulated = on.name().equals("emulate");
       describe(on);
-      nativeTests(on);
-      steps(on);
-      repeats(on);
-      if (!on.name().equals("emulate")) {
-        speed(on);
+      for (Part part : wanted) {
+        switch (part) {
+          case TESTS -> nativeTests(List.of(), "native tests", report.putObject("native_tests"));
+          case SANITIZER -> sanitizer();
+          case STEPS -> steps(on);
+          case REPEATS -> repeats(on);
+          case SPEED -> speed(on);
+        }
+        // What is known so far outlives a later part that takes the process with it.
+        report.put("passed", !failed);
+        VerifyResults.write(folder(), report);
       }
     }
-    report.put("passed", !failed);
+    folder().ifPresent(at -> say("written", VerifyResults.path(at, report) + ".md and .json"));
     if (json) {
       json(report);
     }
     return failed ? ExitCode.FAILED : ExitCode.DONE;
   }
 
+  private Set<Part> wanted() {
+    if (parts == null) {
+      return EnumSet.allOf(Part.class);
+    }
+    Set<Part> wanted = EnumSet.noneOf(Part.class);
+    for (String name : parts) {
+      try {
+        wanted.add(Part.valueOf(name.toUpperCase(Locale.ROOT)));
+      } catch (IllegalArgumentException e) {
+        throw new InvalidInputException(
+            "--parts: expected tests, sanitizer, steps, repeats or speed, got " + name);
+      }
+    }
+    return wanted;
+  }
+
+  private Optional<Path> folder() {
+    if (results != null) {
+      return Optional.of(results);
+    }
+    String property = System.getProperty(RESULTS, "");
+    return emulated || property.isEmpty() ? Optional.empty() : Optional.of(Path.of(property));
+  }
+
   private void describe(Device on) {
-    boolean emulated = on.name().equals("emulate");
-    CudaBackend.Card card = emulated ? null : CudaBackend.cards().get(indexOf(on));
+    report.put("date", LocalDate.now(ZoneOffset.UTC).toString());
+    report.put("commit", System.getProperty(COMMIT, "unknown"));
     report.put("device", on.name());
-    report.put("card", emulated ? "none, emulated" : card.name());
-    if (!emulated) {
+    if (emulated) {
+      report.put("card", "emulated");
+    } else {
+      CudaBackend.Card card =
+          CudaBackend.cards().get(Integer.parseInt(on.name().replaceFirst(".*:", "")));
+      report.put("card", card.name());
+      report.put("memory_bytes", card.memoryBytes());
+      report.put("capability", card.capability() / 10 + "." + card.capability() % 10);
       report.put("driver", card.driver());
     }
     report.put("matrix_products", on.gemm().description());
-    say("device", on.name() + (emulated ? "" : ", " + card.name() + ", driver " + card.driver()));
+    say(
+        "device",
+        on.name()
+            + (emulated
+                ? ""
+                : ", "
+                    + report.path("card").asText()
+                    + ", CUDA "
+                    + report.path("driver").asText()));
     say("matrix products", on.gemm().description());
   }
 
-  private static int indexOf(Device on) {
-    return Integer.parseInt(on.name().replaceFirst(".*:", ""));
-  }
-
-  private void nativeTests(Device on) {
+  /** Under a wrapper only the small grid, for a sanitizer is slow. */
+  private void nativeTests(List<String> wrapper, String what, ObjectNode part) {
     String property = System.getProperty(NATIVE_TESTS, "");
-    ObjectNode part = report.putObject("native_tests");
     if (property.isEmpty() || !Files.isExecutable(Path.of(property))) {
       failed = true;
       part.put("reason", "not built");
-      say("native tests", "not run: they are not built (./graft verify builds them; GoogleTest)");
+      say(what, "not run: they are not built (./graft verify builds them; GoogleTest)");
       return;
     }
-    boolean emulated = on.name().equals("emulate");
     NativeSuite.Result result =
         NativeSuite.run(
+            wrapper,
             Path.of(property),
             emulated ? null : NativeLibraries.cudaPlugin().orElseThrow(),
-            full || !emulated,
+            wrapper.isEmpty() && (full || !emulated),
             tests,
             err());
     Counts counts = new Counts();
     counts.passed = result.passed();
     counts.skipped = result.skipped();
-    counts.failed = result.failures().size();
-    counts.put(part);
+    result.failures().forEach(counts::fail);
+    if (counts.passed + counts.failed == 0) {
+      counts.fail("no test has a name like " + tests);
+    }
+    finish(what, counts, part, String.format(" (%.1f s)", result.seconds()));
     part.put("seconds", result.seconds());
-    result.failures().forEach(part.putArray("failures")::add);
-    failed |= counts.failed > 0 || counts.passed == 0;
-    say("native tests", counts + String.format(" (%.1f s)", result.seconds()));
-    result.failures().forEach(name -> say("", "failed: " + name));
+  }
+
+  private void sanitizer() {
+    ObjectNode part = report.putObject("sanitizer");
+    Optional<Path> program = Sanitizer.find();
+    String reason =
+        emulated
+            ? "the emulated device finds the same faults itself"
+            : program.isEmpty() ? "compute-sanitizer is not installed (cuda-sanitizer-api)" : null;
+    if (reason != null) {
+      part.put("not_run", reason);
+      say("sanitizer", "not run: " + reason);
+      return;
+    }
+    for (String tool : Sanitizer.TOOLS) {
+      nativeTests(Sanitizer.command(program.get(), tool), tool, part.putObject(tool));
+    }
   }
 
   private void steps(Device on) {
     Counts counts = new Counts();
     double worst = 0;
     ObjectNode part = report.putObject("training_steps");
-    List<String> lines = new ArrayList<>();
     for (Case what : Case.values()) {
       try {
         List<Finding> wrong = new ArrayList<>();
@@ -175,62 +296,111 @@ final class VerifyCommand extends GraftCommand {
             wrong.add(finding);
           }
         }
-        counts.passed += wrong.isEmpty() ? 1 : 0;
-        counts.failed += wrong.isEmpty() ? 0 : 1;
+        if (wrong.isEmpty()) {
+          counts.passed++;
+        } else {
+          counts.failed++;
+        }
         for (Finding finding : wrong) {
-          lines.add(
+          counts.failures.add(
               String.format(
-                  "failed: %s: %s is off by %.3g, %.3g may be",
+                  "%s: %s is off by %.3g, %.3g may be",
                   what, finding.tensor(), finding.error(), finding.allowed()));
         }
-      } catch (GraftException.Unsupported e) {
-        counts.failed++;
-        lines.add("failed: " + what + ": " + e.getMessage());
+      } catch (GraftException e) {
+        counts.fail(what + ": " + e.getMessage());
       }
     }
-    counts.put(part);
+    finish(
+        "training steps",
+        counts,
+        part,
+        String.format("; largest error %.2f of what is allowed", worst));
     part.put("largest_error_of_allowed", Double.isFinite(worst) ? worst : null);
-    lines.forEach(part.putArray("failures")::add);
-    failed |= counts.failed > 0;
-    say("training steps", counts + String.format("; largest error %.2f of what is allowed", worst));
-    lines.forEach(line -> say("", line));
   }
 
   private void repeats(Device on) {
     Counts counts = new Counts();
     ObjectNode part = report.putObject("repeats");
-    List<String> lines = new ArrayList<>();
     for (Case what : List.of(Case.GPT2_BF16_DROPOUT, Case.BERT_PRETRAINING_FP32_DROPOUT)) {
       try {
         List<String> different = StepCheck.repeat(on, what, repeats);
-        counts.passed += different.isEmpty() ? 1 : 0;
-        counts.failed += different.isEmpty() ? 0 : 1;
-        different.forEach(name -> lines.add("failed: " + what + ": other bits in " + name));
-      } catch (GraftException.Unsupported e) {
-        counts.failed++;
-        lines.add("failed: " + what + ": " + e.getMessage());
+        if (different.isEmpty()) {
+          counts.passed++;
+        } else {
+          counts.fail(what + ": other bits in " + String.join(", ", different));
+        }
+      } catch (GraftException e) {
+        counts.fail(what + ": " + e.getMessage());
       }
     }
-    counts.put(part);
+    finish("same bits", counts, part, " (" + repeats + " runs each)");
     part.put("runs", repeats);
-    lines.forEach(part.putArray("failures")::add);
-    failed |= counts.failed > 0;
-    say("same bits", counts + " (" + repeats + " runs each)");
-    lines.forEach(line -> say("", line));
   }
 
-  /** What the card does, for who compares; nothing fails here. */
   private void speed(Device on) {
-    ObjectNode part = report.putObject("tokens_per_second");
-    for (Workload what : Workload.values()) {
-      try {
-        double tokens = StepSpeed.tokensPerSecond(on, what, STEPS);
-        part.put(what.name().toLowerCase(Locale.ROOT), Math.round(tokens));
-        say("training speed", String.format("%s: %,.0f tokens/s", what, tokens));
-      } catch (GraftException | IllegalStateException e) {
-        say("training speed", what + ": not measured: " + e.getMessage());
+    SpeedSuite suite = emulated ? SpeedSuite.SMALL : SpeedSuite.CARD;
+    ObjectNode part = report.putObject("speed");
+    Counts counts = new Counts();
+    try (PyTorchPeer pytorch = pytorch()) {
+      if (pytorch != null) {
+        part.set("pytorch", pytorch.info());
+        say("PyTorch", pytorch.info().path("torch").asText());
+      } else {
+        say("PyTorch", "not measured");
+      }
+      DeviceLimits limits = DeviceLimits.measure(on, suite.limits());
+      part.putObject("limits")
+          .put("copy_bytes_per_second", limits.bytesPerSecond())
+          .put("fp32_flops", limits.flopsFp32())
+          .put("bf16_flops", limits.flopsBf16());
+      say(
+          "limits",
+          String.format(
+              "copy %.0f GB/s, products fp32 %.1f and bf16 %.1f TFLOP/s",
+              limits.bytesPerSecond() * 1e-9,
+              limits.flopsFp32() * 1e-12,
+              limits.flopsBf16() * 1e-12));
+      SpeedBench bench =
+          new SpeedBench(on, limits, pytorch, emulated ? EMULATED_BUDGET : CARD_BUDGET);
+      measure(bench, suite.kernels(on), part.putArray("kernels"), counts);
+      measure(bench, suite.models(on), part.putArray("models"), counts);
+    }
+    finish("measured", counts, part, "");
+  }
+
+  private void measure(
+      SpeedBench bench, List<Supplier<SpeedCase>> cases, ArrayNode to, Counts counts) {
+    for (Supplier<SpeedCase> supplier : cases) {
+      String name = "case " + to.size();
+      try (SpeedCase one = supplier.get()) {
+        name = one.name() + " " + one.shape();
+        SpeedResult result = bench.measure(one);
+        to.add(result.json());
+        counts.passed++;
+        say("", VerifyResults.line(result));
+      } catch (GraftException e) {
+        counts.fail(name + ": " + e.getMessage());
       }
     }
+  }
+
+  /** Official PyTorch on the same device, or null. */
+  private PyTorchPeer pytorch() {
+    String program = python;
+    if (program == null) {
+      program = !emulated && PyTorchPeer.isThere("python3") ? "python3" : NO_PYTORCH;
+    }
+    return program.equals(NO_PYTORCH)
+        ? null
+        : PyTorchPeer.start(program, emulated ? "cpu" : "cuda", 0);
+  }
+
+  private void finish(String what, Counts counts, ObjectNode part, String more) {
+    counts.put(part);
+    failed |= counts.failed > 0;
+    say(what, counts + more);
+    counts.failures.forEach(line -> say("", "failed: " + line));
   }
 
   private void say(String what, String text) {

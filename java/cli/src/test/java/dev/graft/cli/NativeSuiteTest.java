@@ -10,6 +10,7 @@ import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -22,7 +23,7 @@ class NativeSuiteTest {
     Path program = folder.resolve("tests");
     Files.writeString(program, "#!/bin/sh\n" + String.join("\n", script) + "\n");
     assertThat(program.toFile().setExecutable(true)).isTrue();
-    return NativeSuite.run(program, plugin, full, "A*:B*", new PrintWriter(err, true));
+    return NativeSuite.run(List.of(), program, plugin, full, "A*:B*", new PrintWriter(err, true));
   }
 
   /** A report as GoogleTest writes it. */
@@ -78,8 +79,56 @@ class NativeSuiteTest {
     assertThatThrownBy(
             () ->
                 NativeSuite.run(
-                    folder.resolve("none"), null, false, "*", new PrintWriter(err, true)))
+                    List.of(),
+                    folder.resolve("none"),
+                    null,
+                    false,
+                    "*",
+                    new PrintWriter(err, true)))
         .isInstanceOf(InvalidInputException.class)
         .hasMessageContaining("none");
+  }
+
+  /** What a wrapper finds fails a run whose tests all passed. */
+  @Test
+  void aWrapper_runsTheProgram_andMayFailIt() throws IOException {
+    Path wrapper = folder.resolve("sanitizer");
+    Files.writeString(wrapper, "#!/bin/sh\nshift 4\n\"$@\"\necho a race in adamw\nexit 86\n");
+    assertThat(wrapper.toFile().setExecutable(true)).isTrue();
+    Path program = folder.resolve("tests");
+    Files.writeString(program, "#!/bin/sh\n" + REPORT.replace("\"failures\"", "\"none\""));
+    assertThat(program.toFile().setExecutable(true)).isTrue();
+    NativeSuite.Result result =
+        NativeSuite.run(
+            Sanitizer.command(wrapper, "racecheck"),
+            program,
+            null,
+            false,
+            "*",
+            new PrintWriter(err, true));
+    assertThat(result.passed()).isEqualTo(3);
+    assertThat(result.failures()).isEqualTo(List.of("the program ended with 86"));
+    assertThat(err.toString()).contains("a race in adamw");
+  }
+
+  @Test
+  void theSanitizer_isLookedForWhereCudaIs() throws IOException {
+    Path cuda = Files.createDirectories(folder.resolve("cuda/bin"));
+    Path path = Files.createDirectories(folder.resolve("path"));
+    Path nowhere = folder.resolve("nowhere");
+    Map<String, String> environment =
+        Map.of("CUDA_HOME", folder.resolve("cuda").toString(), "PATH", ":" + path);
+    assertThat(Sanitizer.find(environment, nowhere)).isEmpty();
+    Path onPath = executable(path);
+    assertThat(Sanitizer.find(environment, nowhere)).contains(onPath);
+    Path ofCuda = executable(cuda);
+    assertThat(Sanitizer.find(environment, nowhere)).contains(ofCuda);
+    assertThat(Sanitizer.find(Map.of(), path)).contains(onPath);
+  }
+
+  private static Path executable(Path folder) throws IOException {
+    Path file = Files.writeString(folder.resolve("compute-sanitizer"), "#!/bin/sh\n");
+    assertThat(file.toFile().setExecutable(true)).isTrue();
+    return file;
   }
 }

@@ -1,4 +1,4 @@
-package dev.graft.bench;
+package dev.graft.verify;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -21,7 +21,7 @@ import java.util.concurrent.TimeUnit;
  * case when asked, so that both sides take turns in one run. It runs as a user would run it: what
  * the launcher set for this process's threads is taken out of its environment.
  */
-final class PyTorchPeer implements AutoCloseable {
+public final class PyTorchPeer implements AutoCloseable {
   private static final String SCRIPT = "torch_peers.py";
   private static final String SPIN = "GOMP_SPINCOUNT";
   private static final long GOODBYE_SECONDS = 10;
@@ -32,7 +32,7 @@ final class PyTorchPeer implements AutoCloseable {
   private final BufferedReader answers;
 
   /** A peer that speaks the script's protocol, by its command. */
-  PyTorchPeer(List<String> command) {
+  public PyTorchPeer(List<String> command) {
     program = command.get(0);
     ProcessBuilder builder =
         new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT);
@@ -50,34 +50,54 @@ final class PyTorchPeer implements AutoCloseable {
   }
 
   /**
-   * Starts PyTorch on the CPU.
+   * Starts PyTorch.
    *
    * @param python a Python with the packages of bench/peers/requirements.txt
-   * @param threads of PyTorch's kernels
+   * @param device {@code cpu} or {@code cuda}
+   * @param threads of PyTorch's kernels on the CPU; 0 for its own choice
    */
-  static PyTorchPeer start(String python, int threads) {
+  public static PyTorchPeer start(String python, String device, int threads) {
     try (InputStream in = PyTorchPeer.class.getResourceAsStream(SCRIPT)) {
       String script = new String(in.readAllBytes(), StandardCharsets.UTF_8);
-      return new PyTorchPeer(List.of(python, "-c", script, "--threads", Integer.toString(threads)));
+      return new PyTorchPeer(
+          List.of(
+              python, "-c", script, "--device", device, "--threads", Integer.toString(threads)));
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
   }
 
+  /** Whether a Python has what the peer needs. */
+  public static boolean isThere(String python) {
+    try {
+      return new ProcessBuilder(python, "-c", "import torch, transformers")
+              .redirectErrorStream(true)
+              .redirectOutput(ProcessBuilder.Redirect.DISCARD)
+              .start()
+              .waitFor()
+          == 0;
+    } catch (IOException e) {
+      return false; // no such program
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return false;
+    }
+  }
+
   /** Versions, threads and device: {@code torch}, {@code threads}, {@code device} … */
-  JsonNode info() {
+  public JsonNode info() {
     return ask(Json.object().put("info", true));
   }
 
   /** Builds a case and runs it once; it replaces the one before. */
-  void prepare(ObjectNode peerCase) {
+  public void prepare(ObjectNode peerCase) {
     ObjectNode request = Json.object();
     request.set("prepare", peerCase);
     ask(request);
   }
 
   /** Seconds of each of {@code runs} runs of the case, behind one that is not timed. */
-  double[] run(int runs) {
+  public double[] run(int runs) {
     JsonNode seconds = ask(Json.object().put("run", runs)).path("seconds");
     if (seconds.size() != runs) {
       throw new IllegalStateException(program + ": expected " + runs + " times, got " + seconds);

@@ -1,14 +1,10 @@
-package dev.graft.bench;
+package dev.graft.verify;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
-import static org.assertj.core.api.Assertions.withinPercentage;
 
-import com.fasterxml.jackson.databind.JsonNode;
-import dev.graft.bindings.global.graft;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
-import dev.graft.runtime.Device;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -61,33 +57,6 @@ class PyTorchPeerTest {
   }
 
   @Test
-  void aKernel_isTimedBesideIt() throws IOException {
-    try (Device device = Device.cpu(1);
-        PyTorchPeer peer = peer();
-        GemmCase gemm = new GemmCase(device, graft.GRAFT_FLOAT32, 4, 5, 6)) {
-      assertThat(peer.info().path("torch").asText()).isEqualTo("2");
-      KernelBench.Result result = new KernelBench(new Limits(1e9, 1e9, 1e9), 0.01, peer).run(gemm);
-      assertThat(result.pytorchSeconds()).isEqualTo(0.001);
-      JsonNode line = Json.MAPPER.readTree(result.json());
-      assertThat(line.path("pytorch_ms").asDouble()).isEqualTo(1.0);
-      assertThat(line.path("pytorch_ratio").asDouble())
-          .isCloseTo(1.0 / line.path("graft_ms").asDouble(), withinPercentage(0.1));
-    }
-    assertThat(Files.readAllLines(folder.resolve("asked")))
-        .contains("{\"prepare\":{\"op\":\"gemm\",\"m\":4,\"n\":5,\"k\":6,\"dtype\":\"fp32\"}}");
-  }
-
-  @Test
-  void withoutIt_theLineHasNoFigureOfIt() throws IOException {
-    try (Device device = Device.cpu(1);
-        GemmCase gemm = new GemmCase(device, graft.GRAFT_FLOAT32, 4, 5, 6)) {
-      KernelBench.Result result = new KernelBench(new Limits(1e9, 1e9, 1e9), 0.01, null).run(gemm);
-      assertThat(Json.MAPPER.readTree(result.json()).has("pytorch_ms")).isFalse();
-      assertThat(result.text()).doesNotContain("NaN");
-    }
-  }
-
-  @Test
   void aCaseItRefuses_isNamed_andItGoesOn() throws IOException {
     try (PyTorchPeer peer = peer()) {
       assertThatThrownBy(() -> peer.prepare(Json.object().put("op", "nothing")))
@@ -110,7 +79,7 @@ class PyTorchPeerTest {
 
   @Test
   void aProgramThatIsNotThere_isSaid() {
-    assertThatThrownBy(() -> PyTorchPeer.start("no-such-python", 1))
+    assertThatThrownBy(() -> PyTorchPeer.start("no-such-python", "cpu", 1))
         .isInstanceOf(InvalidInputException.class)
         .hasMessageContaining("cannot run no-such-python");
   }

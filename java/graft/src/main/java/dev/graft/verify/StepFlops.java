@@ -1,4 +1,4 @@
-package dev.graft.bench;
+package dev.graft.verify;
 
 import dev.graft.data.Batch;
 import dev.graft.model.BertConfig;
@@ -11,13 +11,13 @@ import dev.graft.model.Task;
  * pass twice the forward one. Counted are the products with weights and attention's two products
  * over the pairs a query sees; what an implementation computes again is not.
  */
-final class StepFlops {
+public final class StepFlops {
   private static final double FORWARD_AND_BACKWARD = 3;
 
   private StepFlops() {}
 
   /** For one batch. */
-  static double of(ModelConfig config, Task task, Batch batch) {
+  public static double of(ModelConfig config, Task task, Batch batch) {
     double c = config.channels();
     double inner =
         config instanceof Gpt2Config gpt2

@@ -1,13 +1,13 @@
-package dev.graft.bench;
+package dev.graft.verify;
 
 import java.util.Arrays;
 
 /** Wall-clock medians. */
-final class Clock {
+public final class Clock {
   private Clock() {}
 
   /** Median seconds of {@code runs} runs after two unclocked ones. */
-  static double median(int runs, Runnable task) {
+  public static double median(int runs, Runnable task) {
     task.run();
     task.run();
     double[] seconds = new double[runs];
@@ -17,13 +17,13 @@ final class Clock {
     return median(seconds);
   }
 
-  static double seconds(Runnable task) {
+  public static double seconds(Runnable task) {
     long start = System.nanoTime();
     task.run();
     return (System.nanoTime() - start) * 1e-9;
   }
 
-  static double median(double[] values) {
+  public static double median(double[] values) {
     double[] sorted = values.clone();
     Arrays.sort(sorted);
     int middle = sorted.length / 2;
