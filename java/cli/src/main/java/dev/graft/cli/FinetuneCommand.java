@@ -188,8 +188,7 @@ final class FinetuneCommand extends RunCommand {
               + " go on");
     }
     if (onlyResumes() && RunSettings.task(training.out).equals(PromptTuning.TASK)) {
-      return run(
-          (listener, token) -> PromptTuning.resume(training.out, listener, token).training());
+      return run((listener, token) -> PromptTuning.resume(resumed(), listener, token).training());
     }
     if (onlyResumes()) {
       boolean classifies = RunSettings.task(training.out).equals("sequence_classification");
@@ -197,11 +196,11 @@ final class FinetuneCommand extends RunCommand {
       return run(
           (listener, token) -> {
             if (other) {
-              return TaskFineTuning.resume(training.out, listener, token).training();
+              return TaskFineTuning.resume(resumed(), listener, token).training();
             }
             return classifies
-                ? FineTuning.resume(training.out, listener, token).training()
-                : Pretraining.resume(training.out, listener, token);
+                ? FineTuning.resume(resumed(), listener, token).training()
+                : Pretraining.resume(resumed(), listener, token);
           });
     }
     if (model == null) {

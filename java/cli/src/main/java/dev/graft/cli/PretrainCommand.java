@@ -182,7 +182,7 @@ final class PretrainCommand extends RunCommand {
   @Override
   public Integer call() {
     if (onlyResumes()) {
-      return run((listener, token) -> Pretraining.resume(training.out, listener, token));
+      return run((listener, token) -> Pretraining.resume(resumed(), listener, token));
     }
     PretrainingSettings settings = settings();
     return run(

@@ -5,6 +5,7 @@ import dev.graft.io.Json;
 import dev.graft.metrics.MetricsJson;
 import dev.graft.train.CancellationToken;
 import dev.graft.train.EvalEvent;
+import dev.graft.train.RunSettings;
 import dev.graft.train.StepEvent;
 import dev.graft.train.TrainingListener;
 import dev.graft.train.TrainingOptions;
@@ -19,7 +20,7 @@ import picocli.CommandLine.Option;
 abstract class RunCommand extends GraftCommand {
   /** Options that a resume may have beside --out without restating the run. */
   private static final Set<String> OF_ANY_RESUME =
-      Set.of("--out", "--resume", "--json", "--verbose", "--task");
+      Set.of("--out", "--resume", "--recompute", "--json", "--verbose", "--task");
 
   @Mixin TrainingFlags training;
 
@@ -47,6 +48,14 @@ abstract class RunCommand extends GraftCommand {
     return training.resume
         && spec.commandLine().getParseResult().matchedOptions().stream()
             .allMatch(option -> OF_ANY_RESUME.contains(option.longestName()));
+  }
+
+  /** The run to go on with, told what it computes again if that was given. */
+  final Path resumed() {
+    if (training.recompute != null) {
+      RunSettings.recompute(training.out, training.recompute);
+    }
+    return training.out;
   }
 
   /** Whether what was stopped is a part before the training, which the same command takes up. */

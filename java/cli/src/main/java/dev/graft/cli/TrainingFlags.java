@@ -2,6 +2,7 @@ package dev.graft.cli;
 
 import dev.graft.io.InvalidInputException;
 import dev.graft.model.Optimizer;
+import dev.graft.model.Recompute;
 import dev.graft.runtime.DType;
 import dev.graft.train.Schedule;
 import dev.graft.train.TrainingOptions;
@@ -140,6 +141,16 @@ final class TrainingFlags {
   Long seed;
 
   @Option(
+      names = "--recompute",
+      paramLabel = "WHAT",
+      order = 124,
+      description =
+          "Less memory for more time, the same bits: none; activation, the outputs of norms and"
+              + " GELU are computed again in the backward pass; or block, whole blocks are"
+              + " (default: none; a resume may change it).")
+  Recompute recompute;
+
+  @Option(
       names = "--log-every",
       paramLabel = "N",
       order = 130,
@@ -190,6 +201,7 @@ final class TrainingFlags {
     set(accumulate, recipe::gradientAccumulation);
     set(schedule, recipe::schedule);
     set(optimizer, recipe::optimizer);
+    set(recompute, recipe::recompute);
     set(eps, recipe::eps);
     set(weightDecay, recipe::weightDecay);
     set(clip, recipe::clip);

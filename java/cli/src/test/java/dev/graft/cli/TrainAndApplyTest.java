@@ -507,5 +507,31 @@ class TrainAndApplyTest {
     assertThat(Cli.run("pretrain", "--out", gpt, "--resume").done().out()).startsWith("60 steps");
     assertThat(Cli.run("finetune", "--out", classifier, "--resume").done().out())
         .contains("accuracy");
+    // What is computed again changes no bit: the one setting a resume may change.
+    for (String level : List.of("block", "activation")) {
+      Cli.run("pretrain", "--out", gpt, "--resume", "--recompute", level).done();
+      assertThat(recompute()).isEqualTo(level);
+    }
+    pretrain(
+            gpt,
+            "gpt2",
+            "--tokenizer-type",
+            "char",
+            "--steps",
+            60,
+            "--lr",
+            "3e-3",
+            "--recompute",
+            "block",
+            "--resume")
+        .done();
+    assertThat(recompute()).isEqualTo("block");
+  }
+
+  private static String recompute() {
+    return Json.readObject(gpt.resolve("settings.json"))
+        .path("training")
+        .path("recompute")
+        .asText();
   }
 }

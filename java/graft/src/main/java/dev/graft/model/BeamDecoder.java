@@ -93,7 +93,9 @@ public final class BeamDecoder implements AutoCloseable {
   }
 
   private Recording recording(Program program, int tokens, int sequences) {
-    StepSpec spec = new StepSpec(tokens, 0, sequences, capacity, false, false, false, false, false);
+    StepSpec spec =
+        new StepSpec(
+            tokens, 0, sequences, capacity, false, false, false, false, false, Recompute.NONE);
     return new Recording(program, spec, inputs, network.dtype());
   }
 

@@ -48,6 +48,7 @@ public final class Bert extends Network {
 
   /** A block's activations that its backward pass reads. */
   private static final class Saved {
+    EncoderNorm before; // whose output is the block's input
     Tensor in; //      [T, C]
     Tensor qkv; //     [T, 3C]
     Tensor attnOut; // [T, C]
@@ -191,6 +192,7 @@ public final class Bert extends Network {
     List<Saved> saved = new ArrayList<>();
     for (int l = 0; l < blocks.size(); l++) {
       Saved s = forward(r, l, blocks.get(l), h);
+      s.before = l == 0 ? embedded : saved.get(l - 1).norm2;
       saved.add(s);
       h = r.keepIf(keep, s.norm2.out);
       outputs.hidden.add(h);
@@ -232,7 +234,11 @@ public final class Bert extends Network {
 
     // ---- backward, last to first
     for (int l = blocks.size() - 1; l >= 0 && lowest <= l + 1; l--) {
-      dh = backward(r, l, blocks.get(l), saved.get(l), dh, lowest <= l);
+      Saved s = saved.get(l);
+      if (r.recomputes(Recompute.BLOCK)) {
+        s = again(r, l, blocks.get(l), s);
+      }
+      dh = backward(r, l, blocks.get(l), s, dh, lowest <= l);
     }
     if (lowest == 0) {
       embeddingsBackward(r, embedded, dh);
@@ -290,6 +296,24 @@ public final class Bert extends Network {
   }
 
   private Saved forward(Recording r, int layer, Block b, Tensor h) {
+    Saved s = inside(r, layer, b, h);
+    Tensor outer = r.linear("output", s.inner.after(), b.outerWeight, Layout.OUT_IN, b.outerBias);
+    int dropout = r.dropout(config.hiddenDropout());
+    NormDropout second = new NormDropout(dropout, opId(layer, 2), 0, 0);
+    s.norm2 = new EncoderNorm(r, "output norm", outer, s.norm1.out, second, b.norm2);
+    return s;
+  }
+
+  /** What the backward pass of a block reads, from the sums on both sides of it. */
+  private Saved again(Recording r, int layer, Block b, Saved kept) {
+    Saved s = inside(r, layer, b, kept.before.outAgain(r));
+    s.before = kept.before;
+    s.norm2 = kept.norm2;
+    return s;
+  }
+
+  /** A block as far as its last product. */
+  private Saved inside(Recording r, int layer, Block b, Tensor h) {
     Saved s = new Saved();
     s.in = h;
     s.qkv = r.linear("attention.self", h, b.qkvWeight, Layout.OUT_IN, b.qkvBias);
@@ -305,9 +329,6 @@ public final class Bert extends Network {
     s.inner =
         r.linearActivated(
             "intermediate", s.norm1.out, b.innerWeight, Layout.OUT_IN, b.innerBias, activation());
-    Tensor outer = r.linear("output", s.inner.after(), b.outerWeight, Layout.OUT_IN, b.outerBias);
-    NormDropout second = new NormDropout(dropout, opId(layer, 2), 0, 0);
-    s.norm2 = new EncoderNorm(r, "output norm", outer, s.norm1.out, second, b.norm2);
     return s;
   }
 
@@ -325,9 +346,9 @@ public final class Bert extends Network {
             b.innerBias);
     // Without dropout both sides of the addition share one gradient, which the product above has
     // read.
+    Tensor norm1 = r.recomputesInputOf(b.innerWeight) ? s.norm1.outAgain(r) : s.norm1.out;
     Tensor dnorm =
-        r.linearBackward(
-            "intermediate", s.norm1.out, dinner, b.innerWeight, Layout.OUT_IN, g.residual());
+        r.linearBackward("intermediate", norm1, dinner, b.innerWeight, Layout.OUT_IN, g.residual());
     EncoderNorm.Gradient a = s.norm1.backward(r, dnorm, b.outBias);
     Tensor dattn =
         r.linearBackward(
@@ -336,10 +357,11 @@ public final class Bert extends Network {
     r.ops.attentionBackward(
         s.qkv, s.attnOut, s.lse, dattn, dqkv, r.cuSeqlens(), attentionShape(r, layer));
     r.biasGradient(dqkv, b.qkvBias);
+    Tensor in = r.recomputesInputOf(b.qkvWeight) ? s.before.outAgain(r) : s.in;
     if (!wantsInput) {
-      r.lastLinearBackward("attention.self", s.in, dqkv, b.qkvWeight, Layout.OUT_IN);
+      r.lastLinearBackward("attention.self", in, dqkv, b.qkvWeight, Layout.OUT_IN);
       return null;
     }
-    return r.linearBackward("attention.self", s.in, dqkv, b.qkvWeight, Layout.OUT_IN, a.residual());
+    return r.linearBackward("attention.self", in, dqkv, b.qkvWeight, Layout.OUT_IN, a.residual());
   }
 }

@@ -94,7 +94,9 @@ public final class Decoder implements AutoCloseable {
 
   private Program record(String name, int rows, int sequences, boolean oneToken) {
     Program program = new Program(name, activations);
-    StepSpec spec = new StepSpec(rows, 0, sequences, capacity, false, false, false, false, false);
+    StepSpec spec =
+        new StepSpec(
+            rows, 0, sequences, capacity, false, false, false, false, false, Recompute.NONE);
     Recording r = new Recording(program, spec, inputs, network.dtype());
     Tensor logits =
         network.recordGeneration(r, caches, lengths, oneToken ? null : lastRows, oneToken);

@@ -54,6 +54,11 @@ final class EncoderNorm {
         dropout);
   }
 
+  /** The output, computed again from the sum. */
+  Tensor outAgain(Recording r) {
+    return r.normAgain(sum, weights.scale(), weights.shift(), mean, rstd, weights.eps(), dropout);
+  }
+
   /**
    * @param addedBias the bias the product before the norm has added, for its gradient; or null
    */

@@ -46,11 +46,12 @@ public final class Gpt2 extends Network {
 
   /** A block's activations that its backward pass reads. */
   private static final class Saved {
-    Tensor attnIn; // ln_1(h)            [T, C]
+    Norm ln1; // the stream, then ln_1
+    Tensor normed; // output of ln_1     [T, C]
     Tensor qkv; //                       [T, 3C]
     Tensor attnOut; //                   [T, C]
     Tensor lse; //                       [H, T]
-    Norm ln2; // h + attention, then ln_2
+    Norm ln2; // the stream + attention, then ln_2
     Activated inner; //                  [T, F]
   }
 
@@ -63,6 +64,11 @@ public final class Gpt2 extends Network {
     Parameter weight;
     Parameter bias;
     NormDropout dropout;
+
+    /** The output, computed again from the sum. */
+    Tensor outAgain(Recording r, double eps) {
+      return r.normAgain(sum, weight, bias, mean, rstd, eps, dropout);
+    }
   }
 
   private final Gpt2Config config;
@@ -191,14 +197,12 @@ public final class Gpt2 extends Network {
     Tensor residual = null;
     double dropout = config.embdDropout();
     int dropoutId = EMBEDDING_DROPOUT;
-    List<Norm> ln1 = new ArrayList<>();
     List<Saved> saved = new ArrayList<>();
     for (int l = 0; l < blocks.size(); l++) {
       Block b = blocks.get(l);
       Norm in = norm(r, "ln_1", x, residual, dropout, dropoutId, b.ln1Weight, b.ln1Bias);
-      ln1.add(in);
       outputs.hidden.add(r.keepIf(keep, in.sum));
-      Saved s = attention(r, l, b, in);
+      Saved s = attention(r, l, b, in, in.out);
       mlp(r, b, s);
       saved.add(s);
       x = r.linear("mlp.c_proj", s.inner.after(), b.mlpProjWeight, Layout.IN_OUT, b.mlpProjBias);
@@ -229,6 +233,9 @@ public final class Gpt2 extends Network {
     for (int l = blocks.size() - 1; l >= 0 && lowest <= l + 1; l--) {
       Block b = blocks.get(l);
       Saved s = saved.get(l);
+      if (r.recomputes(Recompute.BLOCK)) {
+        s = again(r, l, b, s.ln1);
+      }
       Gradient atAttention = mlpBackward(r, b, s, g);
       boolean wantsNorm = lowest <= l || b.ln1Weight.trains() || b.ln1Bias.trains();
       Tensor dnorm = attentionBackward(r, l, b, s, atAttention, wantsNorm);
@@ -236,7 +243,7 @@ public final class Gpt2 extends Network {
         return outputs;
       }
       Parameter biasBefore = l > 0 ? blocks.get(l - 1).mlpProjBias : null;
-      g = normBackward(r, ln1.get(l), dnorm, atAttention.residual, biasBefore);
+      g = normBackward(r, s.ln1, dnorm, atAttention.residual, biasBefore);
     }
     if (lowest == 0) {
       r.tableGradient(r.ids(), Recording.first(r.inputs.tokenOrder, r.rows), g.sublayer, wte);
@@ -249,10 +256,14 @@ public final class Gpt2 extends Network {
     return outputs;
   }
 
-  private Saved attention(Recording r, int layer, Block b, Norm in) {
+  /**
+   * @param normed the output of ln_1
+   */
+  private Saved attention(Recording r, int layer, Block b, Norm ln1, Tensor normed) {
     Saved s = new Saved();
-    s.attnIn = in.out;
-    s.qkv = r.linear("attn.c_attn", in.out, b.attnWeight, Layout.IN_OUT, b.attnBias);
+    s.ln1 = ln1;
+    s.normed = normed;
+    s.qkv = r.linear("attn.c_attn", normed, b.attnWeight, Layout.IN_OUT, b.attnBias);
     s.attnOut = r.activation("attention", r.rows, config.channels());
     s.lse = r.statistics("lse", config.heads(), r.rows);
     r.ops.attention(s.qkv, s.attnOut, s.lse, r.cuSeqlens(), attentionShape(r, layer));
@@ -262,7 +273,7 @@ public final class Gpt2 extends Network {
             r,
             "ln_2",
             projected,
-            in.sum,
+            ln1.sum,
             config.residDropout(),
             opId(layer, 2),
             b.ln2Weight,
@@ -273,6 +284,13 @@ public final class Gpt2 extends Network {
   private void mlp(Recording r, Block b, Saved s) {
     s.inner =
         r.linearActivated("mlp.c_fc", s.ln2.out, b.fcWeight, Layout.IN_OUT, b.fcBias, activation());
+  }
+
+  /** What the backward pass of a block reads, from the stream at its beginning. */
+  private Saved again(Recording r, int layer, Block b, Norm ln1) {
+    Saved s = attention(r, layer, b, ln1, ln1.outAgain(r, config.layerNormEps()));
+    mlp(r, b, s);
+    return s;
   }
 
   private Ops.Activation activation() {
@@ -320,7 +338,9 @@ public final class Gpt2 extends Network {
             Layout.IN_OUT,
             activation(),
             b.fcBias);
-    Tensor dnorm = r.linearBackward("mlp.c_fc", s.ln2.out, dinner, b.fcWeight, Layout.IN_OUT, null);
+    Tensor normed =
+        r.recomputesInputOf(b.fcWeight) ? s.ln2.outAgain(r, config.layerNormEps()) : s.ln2.out;
+    Tensor dnorm = r.linearBackward("mlp.c_fc", normed, dinner, b.fcWeight, Layout.IN_OUT, null);
     return normBackward(r, s.ln2, dnorm, g.residual, b.projBias);
   }
 
@@ -333,11 +353,13 @@ public final class Gpt2 extends Network {
     r.ops.attentionBackward(
         s.qkv, s.attnOut, s.lse, dattn, dqkv, r.cuSeqlens(), attentionShape(r, layer));
     r.biasGradient(dqkv, b.attnBias);
+    Tensor normed =
+        r.recomputesInputOf(b.attnWeight) ? s.ln1.outAgain(r, config.layerNormEps()) : s.normed;
     if (!wantsNorm) {
-      r.lastLinearBackward("attn.c_attn", s.attnIn, dqkv, b.attnWeight, Layout.IN_OUT);
+      r.lastLinearBackward("attn.c_attn", normed, dqkv, b.attnWeight, Layout.IN_OUT);
       return null;
     }
-    return r.linearBackward("attn.c_attn", s.attnIn, dqkv, b.attnWeight, Layout.IN_OUT, null);
+    return r.linearBackward("attn.c_attn", normed, dqkv, b.attnWeight, Layout.IN_OUT, null);
   }
 
   // ---- generation: see Decoder

@@ -2,13 +2,14 @@ package dev.graft.model;
 
 import dev.graft.model.Parameters.Parameter;
 import dev.graft.program.Ops;
+import dev.graft.program.Ops.NormDropout;
 import dev.graft.program.Program;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Gemm.Columns;
 import dev.graft.runtime.Gemm.Product;
 import dev.graft.runtime.Tensor;
-import java.util.ArrayList;
-import java.util.List;
+import java.util.HashMap;
+import java.util.Map;
 
 /**
  * A step being recorded: the program, its ops, what the step is to do, and the few compositions
@@ -96,6 +97,38 @@ final class Recording {
     return spec.dropout() ? Ops.dropoutByte(probability) : 0;
   }
 
+  /** Whether the backward pass computes this much again. */
+  boolean recomputes(Recompute level) {
+    return spec.backward() && spec.recompute() == level;
+  }
+
+  /**
+   * Whether the backward pass of a product by this weight computes its input again: it was not
+   * kept, and a gradient reads it.
+   */
+  boolean recomputesInputOf(Parameter weight) {
+    return recomputes(Recompute.ACTIVATION) && (weight.trains() || !weight.adapters().isEmpty());
+  }
+
+  /**
+   * The output of a norm again, from the sum it has kept; mean and rstd are written again as they
+   * are.
+   */
+  Tensor normAgain(
+      Tensor sum,
+      Parameter gamma,
+      Parameter beta,
+      Tensor mean,
+      Tensor rstd,
+      double eps,
+      NormDropout dropout) {
+    Tensor out = activation("norm again", sum.size(0), sum.size(1));
+    NormDropout after = new NormDropout(0, 0, dropout.outDropout(), dropout.outOpId());
+    ops.addNorm(
+        sum, null, null, out, gamma.compute(), beta.compute(), mean, rstd, (float) eps, after);
+    return out;
+  }
+
   /** A matrix product's operand layout in the checkpoint. */
   enum Layout {
     /** [in, out], GPT-2's Conv1D. */
@@ -128,9 +161,13 @@ final class Recording {
   Activated linearActivated(
       String name, Tensor x, Parameter weight, Layout layout, Parameter bias, Ops.Activation form) {
     Tensor before = linear(name, x, weight, layout, bias);
+    return new Activated(before, activated(name, before, form));
+  }
+
+  private Tensor activated(String name, Tensor before, Ops.Activation form) {
     Tensor after = activation(name + " activated", before.size(0), before.size(1));
     ops.activation(form, before, null, after);
-    return new Activated(before, after);
+    return after;
   }
 
   /**
@@ -147,15 +184,15 @@ final class Recording {
       Layout layout,
       Ops.Activation form,
       Parameter biasBefore) {
-    Tensor d = linearBackward(name, x.after(), dy, weight, layout, null);
+    // Where it is computed again, the forward pass must have computed it from x.before as stored.
+    Tensor after = recomputesInputOf(weight) ? activated(name, x.before(), form) : x.after();
+    Tensor d = linearBackward(name, after, dy, weight, layout, null);
     ops.activationBackward(form, x.before(), null, d, d, biasBefore.gradIfTrained());
     return d;
   }
 
-  /** The inner product of an adapter, which its backward pass reads. */
-  private record Inner(LowRank adapter, Tensor x, Tensor h) {}
-
-  private final List<Inner> inner = new ArrayList<>();
+  /** The inner product of each adapter, which its backward pass reads; the last one recorded. */
+  private final Map<LowRank, Tensor> inner = new HashMap<>();
 
   /** y += s · (dropout(x) · Aᵀ) · Bᵀ, in the adapter's columns. */
   private void lowRank(String name, LowRank adapter, Tensor x, Tensor y) {
@@ -180,7 +217,7 @@ final class Recording {
             true,
             adapter.scale,
             null));
-    inner.add(new Inner(adapter, x, h));
+    inner.put(adapter, h);
   }
 
   private static Columns columns(LowRank adapter, Tensor y) {
@@ -204,12 +241,7 @@ final class Recording {
    * @param dx null if nothing below wants it
    */
   private void lowRankBackward(String name, LowRank adapter, Tensor x, Tensor dy, Tensor dx) {
-    Tensor h = null;
-    for (Inner one : inner) {
-      if (one.adapter == adapter && one.x == x) {
-        h = one.h;
-      }
-    }
+    Tensor h = inner.get(adapter);
     Columns out = columns(adapter, dy);
     if (adapter.b.trains()) {
       Columns db = Columns.of(adapter.b.grad());

@@ -12,6 +12,7 @@ package dev.graft.model;
  * @param dropout whether dropout acts
  * @param keepHidden whether every hidden state stays readable
  * @param keepLogits whether logits of all rows are computed and stay readable
+ * @param recompute what the backward pass computes again
  */
 record StepSpec(
     int tokens,
@@ -22,7 +23,8 @@ record StepSpec(
     boolean backward,
     boolean dropout,
     boolean keepHidden,
-    boolean keepLogits) {
+    boolean keepLogits,
+    Recompute recompute) {
   StepSpec {
     if (backward && !loss) {
       throw new IllegalArgumentException("a backward pass needs a loss");

@@ -37,6 +37,7 @@ final class Steps implements AutoCloseable {
   private final boolean dropout;
   private final boolean keepHidden;
   private final boolean keepLogits;
+  private final Recompute recompute;
   private long lastKey = -1;
   private Step last;
 
@@ -49,6 +50,19 @@ final class Steps implements AutoCloseable {
       boolean dropout,
       boolean keepHidden,
       boolean keepLogits) {
+    this(network, limits, name, loss, backward, dropout, keepHidden, keepLogits, Recompute.NONE);
+  }
+
+  Steps(
+      Network network,
+      Limits limits,
+      String name,
+      boolean loss,
+      boolean backward,
+      boolean dropout,
+      boolean keepHidden,
+      boolean keepLogits,
+      Recompute recompute) {
     if (limits.maxSeqlen() > network.config().maxPositions()) {
       throw new IllegalArgumentException(
           "sequences of up to "
@@ -65,6 +79,7 @@ final class Steps implements AutoCloseable {
     this.dropout = dropout;
     this.keepHidden = keepHidden;
     this.keepLogits = keepLogits;
+    this.recompute = recompute;
   }
 
   Inputs inputs() {
@@ -115,7 +130,8 @@ final class Steps implements AutoCloseable {
             backward,
             dropout,
             keepHidden,
-            keepLogits);
+            keepLogits,
+            recompute);
     Recording recording =
         new Recording(program, spec, inputs, network.dtype(), network.classLoss());
     Outputs outputs = network.record(recording);

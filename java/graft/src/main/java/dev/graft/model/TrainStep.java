@@ -37,9 +37,20 @@ public final class TrainStep implements AutoCloseable {
 
   /** As above; without {@code dropout} the network trains as if its probabilities were 0. */
   public TrainStep(Network network, Limits limits, OptimizerOptions options, boolean dropout) {
+    this(network, limits, options, dropout, Recompute.NONE);
+  }
+
+  /** As above, with less memory for activations at the price of time: {@link Recompute}. */
+  public TrainStep(
+      Network network,
+      Limits limits,
+      OptimizerOptions options,
+      boolean dropout,
+      Recompute recompute) {
     network.enableTraining();
     this.device = network.device();
-    this.steps = new Steps(network, limits, "training", true, true, dropout, false, false);
+    this.steps =
+        new Steps(network, limits, "training", true, true, dropout, false, false, recompute);
     this.network = network;
     this.options = options;
     this.noActivations = new ActivationArena(device, "optimizer");

@@ -1,17 +1,21 @@
 package dev.graft.train;
 
 import dev.graft.model.Lora;
+import dev.graft.model.Optimizer;
+import dev.graft.model.Recompute;
 import java.util.List;
 import java.util.Map;
 
 /**
- * The part of {@link TrainingOptions.Builder} that says what trains, by which loss, and with which
- * weights a run ends.
+ * The part of {@link TrainingOptions.Builder} that says what trains, by which loss and optimizer,
+ * with which weights a run ends, and what of a step is kept in memory.
  */
 abstract class RecipeBuilder<B> {
   Tuning tuning = Tuning.NONE;
   Selection selection = Selection.NONE;
   Objective objective = Objective.PLAIN;
+  Optimizer optimizer = Optimizer.ADAMW;
+  Recompute recompute = Recompute.NONE;
 
   abstract B self();
 
@@ -70,6 +74,17 @@ abstract class RecipeBuilder<B> {
   /** What counts as a gain; see {@link Selection#minDelta}. */
   public B minDelta(double value) {
     selection = selection.withMinDelta(value);
+    return self();
+  }
+
+  public B optimizer(Optimizer value) {
+    optimizer = value;
+    return self();
+  }
+
+  /** Trades time for memory, with the same bits; see {@link Recompute}. */
+  public B recompute(Recompute value) {
+    recompute = value;
     return self();
   }
 

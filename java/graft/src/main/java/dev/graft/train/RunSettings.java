@@ -5,10 +5,12 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.AtomicFiles;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
+import dev.graft.model.Recompute;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Supplier;
@@ -19,6 +21,8 @@ import java.util.function.Supplier;
  */
 public final class RunSettings {
   private static final String FILE = "settings.json";
+  private static final String TRAINING = "training";
+  private static final String RECOMPUTE = "recompute";
 
   private RunSettings() {}
 
@@ -72,19 +76,47 @@ public final class RunSettings {
   }
 
   /**
-   * Refuses to go on with a run by other settings than it began with.
+   * Changes what a run computes again in its backward pass, from its next resume on. It is the one
+   * setting that changes no bit of the result, only memory and time.
+   *
+   * @throws InvalidInputException if there is no run, or its settings cannot be written
+   */
+  public static void recompute(Path runDirectory, Recompute level) {
+    task(runDirectory);
+    Path file = file(runDirectory);
+    ObjectNode settings = Json.readObject(file);
+    String name = level.name().toLowerCase(Locale.ROOT);
+    if (settings.path(TRAINING) instanceof ObjectNode training
+        && !training.path(RECOMPUTE).asText().equals(name)) {
+      training.put(RECOMPUTE, name);
+      AtomicFiles.write(file, Json.pretty(settings));
+    }
+  }
+
+  /**
+   * Refuses to go on with a run by other settings than it began with; what is computed again may
+   * differ, see {@link #recompute}, and is taken over.
    *
    * @throws InvalidInputException naming everything that differs
    */
   public static void requireSame(Path runDirectory, ObjectNode settings) {
     task(runDirectory);
     Path file = file(runDirectory);
+    ObjectNode before = Json.readObject(file);
+    JsonNode wanted = settings.path(TRAINING).path(RECOMPUTE);
+    boolean changes = before.path(TRAINING).has(RECOMPUTE) && wanted.isTextual();
+    if (changes) {
+      before.withObject(TRAINING).set(RECOMPUTE, wanted);
+    }
     List<String> differences = new ArrayList<>();
-    compare("", Json.readObject(file), settings, differences);
+    compare("", before, settings, differences);
     if (!differences.isEmpty()) {
       throw InvalidInputException.of(
           file,
           "a resumed run keeps the settings it began with, but " + String.join("; ", differences));
+    }
+    if (changes) {
+      AtomicFiles.write(file, Json.pretty(before));
     }
   }
 

@@ -164,7 +164,8 @@ public final class Trainer {
             RunIdentity.of(network, data, tokenizer, options, totalSteps).values());
       }
       network.enableTraining();
-      try (TrainStep trainStep = new TrainStep(network, limits, optimizer)) {
+      try (TrainStep trainStep =
+          new TrainStep(network, limits, optimizer, true, options.recompute())) {
         step = trainStep;
         TensorFile.clearTraining(network);
         progress = files.resume();

@@ -1,6 +1,7 @@
 package dev.graft.train;
 
 import dev.graft.model.Optimizer;
+import dev.graft.model.Recompute;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
 import java.nio.file.Path;
@@ -36,6 +37,8 @@ import java.util.Objects;
  * @param tuning what of the network trains, and how fast
  * @param selection which weights the run ends with, and when it ends early
  * @param objective how the loss of classes is shaped
+ * @param recompute what the backward pass computes again instead of keeping it: less memory, the
+ *     same bits
  * @param runDirectory where checkpoints, metrics and the model go; null: nothing is written
  * @param resume go on from the newest complete checkpoint of the run directory
  * @param exchange joins the gradients of several processes; {@code gradientAccumulation} and sizes
@@ -70,6 +73,7 @@ public record TrainingOptions(
     Tuning tuning,
     Selection selection,
     Objective objective,
+    Recompute recompute,
     Path runDirectory,
     boolean resume,
     TrainingListener listener,
@@ -91,6 +95,7 @@ public record TrainingOptions(
     Objects.requireNonNull(tuning, "tuning");
     Objects.requireNonNull(selection, "selection");
     Objects.requireNonNull(objective, "objective");
+    Objects.requireNonNull(recompute, "recompute");
     Objects.requireNonNull(listener, "listener");
     Objects.requireNonNull(cancellation, "cancellation");
     Objects.requireNonNull(exchange, "exchange");
@@ -195,6 +200,7 @@ public record TrainingOptions(
     b.tuning = tuning;
     b.selection = selection;
     b.objective = objective;
+    b.recompute = recompute;
     b.runDirectory = runDirectory;
     b.resume = resume;
     b.listener = listener;
@@ -266,7 +272,6 @@ public record TrainingOptions(
     private double learningRate;
     private double minLearningRate;
     private Schedule schedule = Schedule.LINEAR;
-    private Optimizer optimizer = Optimizer.ADAMW;
     private long warmupSteps = -1;
     private double warmupRatio = 0.1;
     private double weightDecay = 0.01;
@@ -338,11 +343,6 @@ public record TrainingOptions(
 
     public Builder schedule(Schedule value) {
       schedule = value;
-      return this;
-    }
-
-    public Builder optimizer(Optimizer value) {
-      optimizer = value;
       return this;
     }
 
@@ -488,6 +488,7 @@ public record TrainingOptions(
           tuning,
           selection,
           objective,
+          recompute,
           runDirectory,
           resume,
           listener,

@@ -8,6 +8,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.Json;
 import dev.graft.model.Lora;
 import dev.graft.model.Optimizer;
+import dev.graft.model.Recompute;
 import dev.graft.runtime.DType;
 import java.nio.file.Path;
 import java.util.Map;
@@ -70,6 +71,7 @@ class TrainingOptionsTest {
             .schedule(Schedule.CONSTANT)
             .warmupSteps(15)
             .optimizer(Optimizer.LAMB)
+            .recompute(Recompute.BLOCK)
             .weightDecay(0.75)
             .decayAll(true)
             .beta1(0.1)
