@@ -27,6 +27,8 @@ import dev.graft.bindings.graft_sample_args;
 import dev.graft.bindings.graft_segment_classifier_args;
 import dev.graft.runtime.Address;
 import dev.graft.runtime.DType;
+import dev.graft.runtime.Device;
+import dev.graft.runtime.Epilogue;
 import dev.graft.runtime.Gemm;
 import dev.graft.runtime.Tensor;
 import java.util.function.IntSupplier;
@@ -721,7 +723,31 @@ public final class Ops {
             Gemm.Columns.of(c),
             accumulate,
             1,
-            bias));
+            Epilogue.bias(bias)));
+  }
+
+  /**
+   * A product with its epilogue where the device does that the faster, else the calls one after the
+   * other: see {@link Gemm.Fusing}.
+   */
+  public void fuse(Fusion fusion) {
+    if (fuses(fusion)) {
+      fusion.fused(this);
+    } else {
+      fusion.separate(this);
+    }
+  }
+
+  private boolean fuses(Fusion fusion) {
+    Device device = program.device();
+    Gemm gemm = device.gemm();
+    return switch (gemm.fusing()) {
+      case NEVER -> false;
+      case ALWAYS -> FusionTiming.isPossible(device, fusion);
+      case TIMED ->
+          gemm.choose(
+              "choice/" + fusion.product().key(), () -> FusionTiming.measure(device, fusion));
+    };
   }
 
   /** A product of columns of matrices, scaled: see {@link Gemm#prepare(Gemm.Product)}. */
@@ -757,7 +783,9 @@ public final class Ops {
         product.a().tensor(),
         product.b().tensor(),
         product.c().tensor(),
-        product.bias());
+        product.epilogue().bias(),
+        product.epilogue().before(),
+        product.epilogue().sums());
   }
 
   // ---- optimizer
@@ -940,24 +968,18 @@ public final class Ops {
 
   /** Fills a tensor with N(mean, std) at once, outside of any program. */
   public static void fillNormal(
-      dev.graft.runtime.Device device, Tensor out, long seed, int stream, float mean, float std) {
+      Device device, Tensor out, long seed, int stream, float mean, float std) {
     fill(device, out, seed, stream, 0, mean, std);
   }
 
   /** Fills a tensor with U[low, high) at once, outside of any program. */
   public static void fillUniform(
-      dev.graft.runtime.Device device, Tensor out, long seed, int stream, float low, float high) {
+      Device device, Tensor out, long seed, int stream, float low, float high) {
     fill(device, out, seed, stream, 1, low, high);
   }
 
   private static void fill(
-      dev.graft.runtime.Device device,
-      Tensor out,
-      long seed,
-      int stream,
-      int kind,
-      float a,
-      float b) {
+      Device device, Tensor out, long seed, int stream, int kind, float a, float b) {
     try (graft_random_args args = zeroed(new graft_random_args())) {
       args.struct_size(args.sizeof()).out(out.pointer()).count(out.count()).seed(seed).stream(
               stream)
@@ -970,7 +992,7 @@ public final class Ops {
   }
 
   /** Converts at once, outside of any program. */
-  public static void castNow(dev.graft.runtime.Device device, Tensor from, Tensor to) {
+  public static void castNow(Device device, Tensor from, Tensor to) {
     sameCount("cast", from, to);
     try (graft_cast_args args = zeroed(new graft_cast_args())) {
       args.struct_size(args.sizeof())

@@ -13,10 +13,14 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Which algorithm was fastest for a product, by the product's key: in memory, and in a file a
- * device and library version, so that a later process need not time again. A line of the file is
+ * Which algorithm was fastest for a product, and whether its epilogue was faster than other calls
+ * after it, by the product's key: in memory, and in a file a device and library version, so that a
+ * later process need not time again. A line of the file is one of
  *
- * <pre>  key workspace-bytes microseconds word0 … word7 </pre>
+ * <pre>
+ *   key workspace-bytes microseconds word0 … word7
+ *   key fused|separate fused-microseconds separate-microseconds
+ * </pre>
  *
  * with the words of the library's opaque algorithm in hexadecimal. A line that cannot be read is
  * left out; a file that cannot be written costs the timings, nothing else.
@@ -25,13 +29,26 @@ final class AlgorithmCache {
   /** Words of {@code cublasLtMatmulAlgo_t}. */
   static final int WORDS = 8;
 
+  /** What is remembered by a key. */
+  sealed interface Entry permits Algorithm, FusionChoice {
+    /** As {@link #parse} reads it. */
+    String text();
+
+    /**
+     * @throws IllegalArgumentException if it is none
+     */
+    static Entry parse(String text) {
+      return FusionChoice.is(text) ? FusionChoice.parse(text) : Algorithm.parse(text);
+    }
+  }
+
   /**
    * An algorithm and what it took.
    *
    * @param words its opaque data
    * @param workspace bytes it needs
    */
-  record Algorithm(long[] words, long workspace, double microseconds) {
+  record Algorithm(long[] words, long workspace, double microseconds) implements Entry {
     Algorithm {
       if (words.length != WORDS || workspace < 0) {
         throw new IllegalArgumentException("algorithm: expected " + WORDS + " words");
@@ -40,7 +57,8 @@ final class AlgorithmCache {
     }
 
     /** Workspace, time and words, as {@link #parse} reads them. */
-    String text() {
+    @Override
+    public String text() {
       StringBuilder text = new StringBuilder().append(workspace).append(' ').append(microseconds);
       for (long word : words) {
         text.append(' ').append(Long.toHexString(word));
@@ -67,14 +85,14 @@ final class AlgorithmCache {
   private static final Logger log = LoggerFactory.getLogger(AlgorithmCache.class);
 
   private final Path file;
-  private final Map<String, Algorithm> algorithms = new TreeMap<>();
+  private final Map<String, Entry> entries = new TreeMap<>();
 
   /**
    * @param file read now if it is there; null to keep all in memory
    */
   AlgorithmCache(Path file) {
     this.file = file;
-    algorithms.putAll(read());
+    entries.putAll(read());
   }
 
   /**
@@ -94,13 +112,19 @@ final class AlgorithmCache {
         (library + "-" + device).toLowerCase(Locale.ROOT).replaceAll("[^a-z0-9.]+", "-") + ".txt");
   }
 
+  /** Null if there is none. */
   synchronized Algorithm get(String key) {
-    return algorithms.get(key);
+    return entries.get(key) instanceof Algorithm algorithm ? algorithm : null;
   }
 
-  /** Remembers an algorithm, in the file too. */
-  synchronized void put(String key, Algorithm algorithm) {
-    algorithms.put(key, algorithm);
+  /** Null if there is none. */
+  synchronized FusionChoice choice(String key) {
+    return entries.get(key) instanceof FusionChoice choice ? choice : null;
+  }
+
+  /** Remembers an algorithm or a choice, in the file too. */
+  synchronized void put(String key, Entry entry) {
+    entries.put(key, entry);
     if (file != null) {
       try {
         write();
@@ -112,9 +136,9 @@ final class AlgorithmCache {
 
   /** Another process may have added lines since this one read them; they are kept. */
   private void write() throws IOException {
-    read().forEach(algorithms::putIfAbsent);
+    read().forEach(entries::putIfAbsent);
     List<String> lines = new ArrayList<>();
-    algorithms.forEach((key, algorithm) -> lines.add(key + " " + algorithm.text()));
+    entries.forEach((key, entry) -> lines.add(key + " " + entry.text()));
     Files.createDirectories(file.toAbsolutePath().getParent());
     Path temporary =
         Files.createTempFile(file.toAbsolutePath().getParent(), file.getFileName().toString(), "");
@@ -126,8 +150,8 @@ final class AlgorithmCache {
     }
   }
 
-  private Map<String, Algorithm> read() {
-    Map<String, Algorithm> found = new TreeMap<>();
+  private Map<String, Entry> read() {
+    Map<String, Entry> found = new TreeMap<>();
     if (file == null || !Files.isRegularFile(file)) {
       return found;
     }
@@ -135,7 +159,7 @@ final class AlgorithmCache {
       for (String line : Files.readAllLines(file)) {
         String[] parts = line.split(" ", 2);
         try {
-          found.put(parts[0], Algorithm.parse(parts.length == 2 ? parts[1] : ""));
+          found.put(parts[0], Entry.parse(parts.length == 2 ? parts[1] : ""));
         } catch (IllegalArgumentException e) {
           log.warn("{}: a line that cannot be read is left out: {}", file, line);
         }

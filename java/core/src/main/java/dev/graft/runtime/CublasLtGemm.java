@@ -7,22 +7,18 @@ import static org.bytedeco.cuda.global.cublas.cublasLtDestroy;
 import dev.graft.bindings.GraftException;
 import dev.graft.bindings.global.graft;
 import dev.graft.bindings.graft_cast_args;
-import dev.graft.bindings.graft_event;
 import java.nio.file.Path;
-import java.util.Collections;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.TreeMap;
+import java.util.function.Supplier;
 import org.bytedeco.cuda.cublas.cublasLtContext;
 import org.bytedeco.cuda.cublas.cublasLtMatmulAlgo_t;
 import org.bytedeco.cuda.cublas.cublasLtMatmulHeuristicResult_t;
 import org.bytedeco.cuda.cudart.CUstream_st;
-import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.Pointer;
-import org.bytedeco.javacpp.PointerPointer;
 
 /**
  * Products by cuBLASLt on the device's stream. Descriptors are made once a product; the algorithm
@@ -44,11 +40,10 @@ final class CublasLtGemm implements Gemm {
   private final CUstream_st stream;
   private final Arena arena;
   private final Pointer workspace;
-  private final AlgorithmCache cache;
+  private final RunAlgorithms algorithms;
   private final String description;
   private final Set<Bound> bound = new HashSet<>();
-  private final Map<String, String> chosen = new TreeMap<>();
-  private final Map<String, AlgorithmCache.Algorithm> required = new HashMap<>();
+  private Fusing fusing = Fusing.TIMED;
 
   CublasLtGemm(Device device) {
     CublasLt.require();
@@ -61,16 +56,17 @@ final class CublasLtGemm implements Gemm {
     description = "cuBLASLt " + version;
     String card = device.model();
     synchronized (CACHES) {
-      cache =
-          CACHES.computeIfAbsent(
-              version + " " + card,
-              key ->
-                  new AlgorithmCache(
-                      AlgorithmCache.file(
-                          System.getenv(),
-                          Path.of(System.getProperty("user.home")),
-                          "cublaslt-" + version,
-                          card)));
+      algorithms =
+          new RunAlgorithms(
+              CACHES.computeIfAbsent(
+                  version + " " + card,
+                  key ->
+                      new AlgorithmCache(
+                          AlgorithmCache.file(
+                              System.getenv(),
+                              Path.of(System.getProperty("user.home")),
+                              "cublaslt-" + version,
+                              card))));
     }
   }
 
@@ -81,12 +77,27 @@ final class CublasLtGemm implements Gemm {
 
   @Override
   public Map<String, String> algorithms() {
-    return Collections.unmodifiableMap(chosen);
+    return algorithms.taken();
   }
 
   @Override
-  public void require(Map<String, String> algorithms) {
-    algorithms.forEach((key, text) -> required.put(key, AlgorithmCache.Algorithm.parse(text)));
+  public void require(Map<String, String> entries) {
+    algorithms.require(entries);
+  }
+
+  @Override
+  public Fusing fusing() {
+    return fusing;
+  }
+
+  @Override
+  public void fuse(Fusing when) {
+    fusing = when;
+  }
+
+  @Override
+  public boolean choose(String key, Supplier<FusionChoice> measure) {
+    return algorithms.choose(key, measure);
   }
 
   @Override
@@ -111,40 +122,71 @@ final class CublasLtGemm implements Gemm {
     private final Pointer result;
     private final cublasLtMatmulAlgo_t algorithm;
     private final long workspaceBytes;
-    private final Arena biasArena;
-    private final graft_cast_args biasCast;
+    private Arena biasArena;
+    private graft_cast_args biasCast;
 
     Bound(Product product) {
       CublasLtShape shape = CublasLtShape.of(product);
       first = Address.of(CublasLtShape.address(product.b()));
       second = Address.of(CublasLtShape.address(product.a()));
       result = Address.of(CublasLtShape.address(product.c()));
-      Tensor bias = product.bias();
-      // The epilogue takes a bias of the result's dtype alone.
-      boolean converts = bias != null && bias.dtype() != product.c().dtype();
-      biasArena = converts ? new Arena(device, "bias of another dtype") : null;
-      biasCast = converts ? new graft_cast_args() : null;
-      if (converts) {
-        Tensor copy = biasArena.zeros("bias", product.c().dtype(), bias.count());
-        Pointer.memset(biasCast, 0, biasCast.sizeof());
-        biasCast
-            .struct_size(biasCast.sizeof())
-            .from(bias.pointer())
-            .to(copy.pointer())
-            .count(bias.count())
-            .from_dtype(bias.dtype().code())
-            .to_dtype(copy.dtype().code());
-        bias = copy;
+      Epilogue epilogue = product.epilogue();
+      if (!shape.epilogue().fits()) {
+        throw refused(shape);
       }
-      plan = new CublasLtPlan(library, shape, product.scale(), bias == null ? 0 : bias.address());
-      AlgorithmCache.Algorithm best = choose(shape, product);
+      plan =
+          new CublasLtPlan(
+              library,
+              shape,
+              product.scale(),
+              epilogue.bias() != null
+                  ? bias(epilogue.bias(), product.c().dtype())
+                  : addressOf(epilogue.sums()),
+              addressOf(epilogue.before()));
+      AlgorithmCache.Algorithm best;
+      try {
+        best = choose(shape, product);
+      } catch (RuntimeException e) {
+        free();
+        throw e;
+      }
       algorithm = algorithm(best);
       workspaceBytes = best.workspace();
-      chosen.put(shape.key(), best.text());
+      algorithms.take(shape.key(), best);
+    }
+
+    /** The address of a bias in the result's dtype, which is the only one the epilogue takes. */
+    private long bias(Tensor bias, DType dtype) {
+      if (bias.dtype() == dtype) {
+        return bias.address();
+      }
+      biasArena = new Arena(device, "bias of another dtype");
+      Tensor copy = biasArena.zeros("bias", dtype, bias.count());
+      biasCast = new graft_cast_args();
+      Pointer.memset(biasCast, 0, biasCast.sizeof());
+      biasCast
+          .struct_size(biasCast.sizeof())
+          .from(bias.pointer())
+          .to(copy.pointer())
+          .count(bias.count())
+          .from_dtype(bias.dtype().code())
+          .to_dtype(copy.dtype().code());
+      return copy.address();
+    }
+
+    private static long addressOf(Tensor tensor) {
+      return tensor == null ? 0 : tensor.address();
+    }
+
+    private RuntimeException refused(CublasLtShape shape) {
+      String message = description + " has no algorithm for " + shape.key();
+      return shape.epilogue().isPlain()
+          ? new IllegalStateException(message)
+          : new UnsupportedEpilogueException(message);
     }
 
     private AlgorithmCache.Algorithm choose(CublasLtShape shape, Product product) {
-      AlgorithmCache.Algorithm wanted = required.get(shape.key());
+      AlgorithmCache.Algorithm wanted = algorithms.required(shape.key());
       if (wanted != null) {
         if (!accepts(wanted)) {
           throw new IllegalStateException(
@@ -156,12 +198,16 @@ final class CublasLtGemm implements Gemm {
         }
         return wanted;
       }
-      AlgorithmCache.Algorithm known = cache.get(shape.key());
+      AlgorithmCache.Algorithm known = algorithms.remembered(shape.key());
       if (known != null && accepts(known)) {
         return known;
       }
-      AlgorithmCache.Algorithm fastest = time(plan.proposals(PROPOSALS, WORKSPACE), product);
-      cache.put(shape.key(), fastest);
+      cublasLtMatmulHeuristicResult_t[] proposals = plan.proposals(PROPOSALS, WORKSPACE);
+      if (proposals.length == 0) {
+        throw refused(shape);
+      }
+      AlgorithmCache.Algorithm fastest = time(proposals, product);
+      algorithms.remember(shape.key(), fastest);
       return fastest;
     }
 
@@ -171,7 +217,10 @@ final class CublasLtGemm implements Gemm {
       }
     }
 
-    /** Runs each proposal on the operands, into memory of its own, for c may hold what counts. */
+    /**
+     * Runs each proposal on the operands, into memory of its own, for c may hold what counts; what
+     * an epilogue stores besides is of the step that is yet to run.
+     */
     private AlgorithmCache.Algorithm time(
         cublasLtMatmulHeuristicResult_t[] proposals, Product product) {
       long bytes = product.c().rows() * product.c().stride() * product.c().dtype().bytes();
@@ -199,25 +248,9 @@ final class CublasLtGemm implements Gemm {
       if (enqueue(one, into, proposal.workspaceSize()) != CUBLAS_STATUS_SUCCESS) {
         return 0;
       }
-      try (PointerPointer<graft_event> out = new PointerPointer<>(1);
-          FloatPointer milliseconds = new FloatPointer(1)) {
-        Device.check(graft.graft_event_create(device.context(), out));
-        graft_event begin = out.get(graft_event.class);
-        Device.check(graft.graft_event_create(device.context(), out));
-        graft_event end = out.get(graft_event.class);
-        try {
-          Device.check(graft.graft_event_record(device.context(), begin));
-          for (int i = 0; i < REPEATS; i++) {
-            CublasLtPlan.check(enqueue(one, into, proposal.workspaceSize()), "timing");
-          }
-          Device.check(graft.graft_event_record(device.context(), end));
-          Device.check(graft.graft_event_elapsed(device.context(), begin, end, milliseconds));
-        } finally {
-          graft.graft_event_destroy(device.context(), begin);
-          graft.graft_event_destroy(device.context(), end);
-        }
-        return milliseconds.get() * 1000.0 / REPEATS;
-      }
+      return device.microseconds(
+          REPEATS,
+          () -> CublasLtPlan.check(enqueue(one, into, proposal.workspaceSize()), "timing"));
     }
 
     private int enqueue(cublasLtMatmulAlgo_t one, Pointer into, long bytes) {
@@ -240,8 +273,12 @@ final class CublasLtGemm implements Gemm {
       if (!bound.remove(this)) {
         return;
       }
-      plan.close();
+      free();
       algorithm.close();
+    }
+
+    private void free() {
+      plan.close();
       if (biasArena != null) {
         biasArena.close();
         biasCast.close();

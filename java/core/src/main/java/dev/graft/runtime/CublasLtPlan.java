@@ -1,7 +1,6 @@
 package dev.graft.runtime;
 
 import static org.bytedeco.cuda.global.cublas.*;
-import static org.bytedeco.cuda.global.cudart.CUDA_R_16BF;
 import static org.bytedeco.cuda.global.cudart.CUDA_R_32F;
 
 import java.util.stream.IntStream;
@@ -33,9 +32,12 @@ final class CublasLtPlan implements AutoCloseable {
   private final FloatPointer beta;
 
   /**
-   * @param bias address of a bias of the result's dtype; ignored if the shape has none
+   * @param vector address of the epilogue's bias or sums, of the result's dtype; ignored if it has
+   *     neither
+   * @param auxiliary address of what its GELU has read; ignored if it has none
    */
-  CublasLtPlan(cublasLtContext library, CublasLtShape shape, float scale, long bias) {
+  CublasLtPlan(
+      cublasLtContext library, CublasLtShape shape, float scale, long vector, long auxiliary) {
     this.library = library;
     this.shape = shape;
     alpha = new FloatPointer(1).put(scale);
@@ -49,34 +51,33 @@ final class CublasLtPlan implements AutoCloseable {
     }
     set(CUBLASLT_MATMUL_DESC_TRANSA, shape.first().transposed() ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_TRANSB, shape.second().transposed() ? CUBLAS_OP_T : CUBLAS_OP_N);
-    if (shape.bias() != null) {
-      set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, code(shape.bias()));
-      try (LongPointer address = new LongPointer(1).put(bias)) {
-        check(
-            cublasLtMatmulDescSetAttribute(
-                product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, address, Long.BYTES),
-            "bias");
-      }
-    }
+    shape.epilogue().attributes(vector, auxiliary).forEach(this::set);
   }
 
   private static cublasLtMatrixLayoutOpaque_t layout(
       PointerPointer<Pointer> out, CublasLtShape.Operand matrix) {
     check(
         cublasLtMatrixLayoutCreate(
-            out, code(matrix.dtype()), matrix.rows(), matrix.columns(), matrix.leading()),
+            out,
+            CublasLtEpilogue.dataType(matrix.dtype()),
+            matrix.rows(),
+            matrix.columns(),
+            matrix.leading()),
         "matrix layout");
     return new cublasLtMatrixLayoutOpaque_t(out.get());
   }
 
-  private static int code(DType dtype) {
-    return dtype == DType.BFLOAT16 ? CUDA_R_16BF : CUDA_R_32F;
-  }
-
-  private void set(int attribute, int value) {
-    try (IntPointer pointer = new IntPointer(1).put(value)) {
-      check(cublasLtMatmulDescSetAttribute(product, attribute, pointer, Integer.BYTES), "product");
+  /** Sets an attribute of the product to a value of 4 or of 8 bytes. */
+  private void set(int attribute, Number value) {
+    boolean wide = value instanceof Long;
+    try (Pointer pointer =
+        wide
+            ? new LongPointer(1).put(value.longValue())
+            : new IntPointer(1).put(value.intValue())) {
+      check(
+          cublasLtMatmulDescSetAttribute(
+              product, attribute, pointer, wide ? Long.BYTES : Integer.BYTES),
+          "product");
     }
   }
 
@@ -89,9 +90,8 @@ final class CublasLtPlan implements AutoCloseable {
 
   /**
    * The library's own proposals, the likeliest fastest first; none that needs more workspace, or
-   * that adds partial sums in no fixed order or in bf16.
-   *
-   * @throws IllegalStateException if there is none
+   * that adds partial sums in no fixed order or in bf16. None at all where the library has no
+   * kernel with the epilogue.
    */
   cublasLtMatmulHeuristicResult_t[] proposals(int most, long workspace) {
     try (PointerPointer<Pointer> out = new PointerPointer<>(1);
@@ -112,22 +112,22 @@ final class CublasLtPlan implements AutoCloseable {
         prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, shape.second().alignment());
         prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, shape.result().alignment());
         prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, shape.result().alignment());
-        check(
+        int status =
             cublasLtMatmulAlgoGetHeuristic(
-                library, product, first, second, result, result, preference, most, list, found),
-            "no algorithm for " + shape.key());
+                library, product, first, second, result, result, preference, most, list, found);
+        // An epilogue that a card or a library lacks may be called an impossible configuration.
+        if (status == CUBLAS_STATUS_NOT_SUPPORTED
+            || (status == CUBLAS_STATUS_INVALID_VALUE && !shape.epilogue().isPlain())) {
+          return new cublasLtMatmulHeuristicResult_t[0];
+        }
+        check(status, "no algorithm for " + shape.key());
       } finally {
         cublasLtMatmulPreferenceDestroy(preference);
       }
-      cublasLtMatmulHeuristicResult_t[] usable =
-          IntStream.range(0, found.get())
-              .mapToObj(list::getPointer)
-              .filter(one -> one.state() == CUBLAS_STATUS_SUCCESS)
-              .toArray(cublasLtMatmulHeuristicResult_t[]::new);
-      if (usable.length == 0) {
-        throw new IllegalStateException("cuBLASLt: no algorithm for " + shape.key());
-      }
-      return usable;
+      return IntStream.range(0, found.get())
+          .mapToObj(list::getPointer)
+          .filter(one -> one.state() == CUBLAS_STATUS_SUCCESS)
+          .toArray(cublasLtMatmulHeuristicResult_t[]::new);
     }
   }
 

@@ -6,8 +6,7 @@ package dev.graft.runtime;
  *
  * <pre>  Cᵀ [N, M] = op(B)ᵀ · op(A)ᵀ </pre>
  *
- * with our b as its first operand and our a as its second; nothing is moved, and a bias of [N] runs
- * along its rows, where its epilogue wants it.
+ * with our b as its first operand and our a as its second; nothing is moved.
  *
  * @param m rows of its result: N
  * @param n columns of its result: M
@@ -15,7 +14,6 @@ package dev.graft.runtime;
  * @param first its first operand: our b
  * @param second its second operand: our a
  * @param result our c
- * @param bias dtype of the bias, or null
  * @param accumulate whether it adds to what is there
  */
 record CublasLtShape(
@@ -25,7 +23,7 @@ record CublasLtShape(
     Operand first,
     Operand second,
     Operand result,
-    DType bias,
+    CublasLtEpilogue epilogue,
     boolean accumulate) {
   /** cuBLASLt's fastest kernels ask for at most so much. */
   private static final int MOST_ALIGNMENT = 256;
@@ -67,7 +65,7 @@ record CublasLtShape(
         Operand.of(product.b(), product.transposeB()),
         Operand.of(product.a(), product.transposeA()),
         Operand.of(product.c(), false),
-        product.bias() == null ? null : product.c().dtype(),
+        CublasLtEpilogue.of(product),
         product.accumulate());
   }
 
@@ -93,7 +91,7 @@ record CublasLtShape(
         first.text(),
         second.text(),
         result.text(),
-        bias == null ? "plain" : "bias-" + bias.label(),
+        epilogue.text(),
         accumulate ? "add" : "set");
   }
 }

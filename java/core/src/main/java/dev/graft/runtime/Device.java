@@ -4,6 +4,7 @@ import dev.graft.bindings.Status;
 import dev.graft.bindings.global.graft;
 import dev.graft.bindings.graft_context;
 import dev.graft.bindings.graft_context_options;
+import dev.graft.bindings.graft_event;
 import dev.graft.bindings.graft_step_inputs;
 import dev.graft.bindings.graft_step_results;
 import java.util.Collections;
@@ -12,6 +13,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerPointer;
 
@@ -302,6 +304,29 @@ public final class Device extends NativeOwner {
     Pointer.memset(results, 0, results.sizeof());
     results.struct_size(results.sizeof()).adam_t(adamSteps).skipped_steps(skippedSteps);
     check(graft.graft_step_restore(context(), results));
+  }
+
+  /** What {@code work} takes here: of one run, the mean of several. */
+  public double microseconds(int repeats, Runnable work) {
+    try (PointerPointer<graft_event> out = new PointerPointer<>(1);
+        FloatPointer milliseconds = new FloatPointer(1)) {
+      check(graft.graft_event_create(context(), out));
+      graft_event begin = out.get(graft_event.class);
+      check(graft.graft_event_create(context(), out));
+      graft_event end = out.get(graft_event.class);
+      try {
+        check(graft.graft_event_record(context(), begin));
+        for (int i = 0; i < repeats; i++) {
+          work.run();
+        }
+        check(graft.graft_event_record(context(), end));
+        check(graft.graft_event_elapsed(context(), begin, end, milliseconds));
+      } finally {
+        graft.graft_event_destroy(context(), begin);
+        graft.graft_event_destroy(context(), end);
+      }
+      return milliseconds.get() * 1000.0 / repeats;
+    }
   }
 
   /** Returns when all work is done. */

@@ -4,11 +4,14 @@ import dev.graft.bindings.global.graft;
 import dev.graft.bindings.graft_host_function;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.function.Supplier;
 import org.bytedeco.javacpp.Pointer;
 
 /**
  * Products of the emulated CUDA device, whose memory is the host's: oneDNN's, each run in its place
- * in the device's stream, so that they wait and are captured as cuBLASLt's are.
+ * in the device's stream, so that they wait and are captured as cuBLASLt's are. It has every
+ * epilogue where cuBLASLt's rules for shapes allow it, and uses them unless told otherwise.
  */
 final class EmulatedGemm implements Gemm {
   private final Device device;
@@ -17,6 +20,8 @@ final class EmulatedGemm implements Gemm {
   private final List<Bound> bound = new ArrayList<>();
   private final Runner runner = new Runner();
   private RuntimeException failure;
+  private final RunAlgorithms algorithms = new RunAlgorithms(new AlgorithmCache(null));
+  private Fusing fusing = Fusing.ALWAYS;
 
   EmulatedGemm(Device device) {
     this.device = device;
@@ -28,9 +33,45 @@ final class EmulatedGemm implements Gemm {
   }
 
   @Override
+  public Fusing fusing() {
+    return fusing;
+  }
+
+  @Override
+  public void fuse(Fusing when) {
+    fusing = when;
+  }
+
+  @Override
+  public boolean choose(String key, Supplier<FusionChoice> measure) {
+    return algorithms.choose(key, measure);
+  }
+
+  @Override
+  public Map<String, String> algorithms() {
+    return algorithms.taken();
+  }
+
+  @Override
+  public void require(Map<String, String> entries) {
+    algorithms.require(entries);
+  }
+
+  private Call onHost(Product product) {
+    product.requireFits();
+    if (!CublasLtEpilogue.of(product).fits()) {
+      throw new UnsupportedEpilogueException(
+          description() + " has no algorithm for " + product.key());
+    }
+    return product.epilogue().isPlain()
+        ? products.prepare(product)
+        : new EmulatedEpilogue(host, products, product);
+  }
+
+  @Override
   public Call prepare(Product product) {
     int free = bound.indexOf(null);
-    Bound call = new Bound(products.prepare(product), free < 0 ? bound.size() : free);
+    Bound call = new Bound(onHost(product), free < 0 ? bound.size() : free);
     if (free < 0) {
       bound.add(call);
     } else {

@@ -1,6 +1,7 @@
 package dev.graft.runtime;
 
 import java.util.Map;
+import java.util.function.Supplier;
 
 /**
  * Matrix products of a device, by its vendor's library. A product is prepared once for its shapes
@@ -43,13 +44,15 @@ public interface Gemm extends AutoCloseable {
             Columns.of(c),
             accumulate,
             1,
-            bias));
+            Epilogue.bias(bias)));
   }
 
   /**
-   * Prepares {@code c = scale · op(a) · op(b) (+ c) (+ bias)}.
+   * Prepares {@code c = scale · op(a) · op(b) (+ c)} and its {@link Epilogue}.
    *
    * @throws IllegalArgumentException if shapes or dtypes do not fit, naming the operand
+   * @throws UnsupportedEpilogueException if the library has none with this epilogue; one with
+   *     nothing or a bias it always has
    */
   Call prepare(Product product);
 
@@ -99,7 +102,7 @@ public interface Gemm extends AutoCloseable {
   /**
    * A product of matrices or of columns of them; see {@link #prepare(Product)}.
    *
-   * @param scale factor of the product; 1 if there is a bias
+   * @param scale factor of the product; 1 beside an epilogue
    */
   record Product(
       Columns a,
@@ -109,11 +112,36 @@ public interface Gemm extends AutoCloseable {
       Columns c,
       boolean accumulate,
       float scale,
-      Tensor bias) {
+      Epilogue epilogue) {
     public Product {
-      if (bias != null && scale != 1) {
-        throw new IllegalArgumentException("gemm: scale: expected 1 beside a bias, got " + scale);
+      if (epilogue.kind() != Epilogue.Kind.NONE && scale != 1) {
+        throw new IllegalArgumentException(
+            "gemm: scale: expected 1 beside an epilogue, got " + scale);
       }
+    }
+
+    /** Without an epilogue. */
+    public Product(
+        Columns a,
+        boolean transposeA,
+        Columns b,
+        boolean transposeB,
+        Columns c,
+        boolean accumulate,
+        float scale) {
+      this(a, transposeA, b, transposeB, c, accumulate, scale, Epilogue.NONE);
+    }
+
+    /** Sizes, dtypes, layout and epilogue, as one word; not where the operands lie. */
+    public String key() {
+      return String.join(
+          "/",
+          m() + "x" + n() + "x" + k(),
+          a.dtype().label() + (transposeA ? "T" : "N"),
+          b.dtype().label() + (transposeB ? "T" : "N"),
+          c.dtype().label(),
+          epilogue.text(),
+          accumulate ? "add" : "set");
     }
 
     /** Rows of c. */
@@ -142,12 +170,7 @@ public interface Gemm extends AutoCloseable {
           "c: expected dtype %s or FLOAT32, got %s",
           a.dtype(),
           c);
-      expect(bias == null || bias.count() == n(), "bias: expected [%d], got %s", n(), bias);
-      expect(
-          bias == null || bias.dtype() == a.dtype() || bias.dtype() == DType.FLOAT32,
-          "bias: expected dtype %s or FLOAT32, got %s",
-          a.dtype(),
-          bias);
+      epilogue.requireFits(this);
     }
 
     private static void expect(boolean right, String format, Object... arguments) {
@@ -157,9 +180,44 @@ public interface Gemm extends AutoCloseable {
     }
   }
 
+  /** When a product is run with its {@link Epilogue}, and not with other calls after it. */
+  enum Fusing {
+    NEVER,
+    /** Where the library has it. */
+    ALWAYS,
+    /** Where it is the faster, measured once a shape. */
+    TIMED
+  }
+
+  /** See {@link Fusing}; of what is recorded from now on. */
+  default Fusing fusing() {
+    return Fusing.NEVER;
+  }
+
   /**
-   * The algorithms that were chosen so far, by what they are for; with them a run goes on with the
-   * same bits. Empty where the library decides the same each time.
+   * Decides {@link #fusing}.
+   *
+   * @throws UnsupportedOperationException if the library has no epilogues
+   */
+  default void fuse(Fusing when) {
+    if (when != Fusing.NEVER) {
+      throw new UnsupportedOperationException(description() + " has no epilogues");
+    }
+  }
+
+  /**
+   * Whether to fuse what {@code key} names: as was chosen before, in this run or process or an
+   * earlier one on this device; otherwise as {@code measure} says, from now on.
+   *
+   * @param measure null if it could not measure: then nothing is fused this time
+   */
+  default boolean choose(String key, Supplier<FusionChoice> measure) {
+    return false;
+  }
+
+  /**
+   * The algorithms and ways that were chosen so far, by what they are for; with them a run goes on
+   * with the same bits. Empty where the library decides the same each time.
    */
   default Map<String, String> algorithms() {
     return Map.of();

@@ -102,6 +102,10 @@ final class OneDnnGemm implements Gemm {
   @Override
   public Call prepare(Product product) {
     product.requireFits();
+    if (!product.epilogue().isPlain()) {
+      throw new UnsupportedEpilogueException(
+          description + " has no product with " + product.epilogue().text());
+    }
     Bound call = new Bound(product, product.m(), product.n(), product.k());
     bound.add(call);
     return call;
@@ -229,7 +233,7 @@ final class OneDnnGemm implements Gemm {
       Columns a = product.a();
       Columns b = product.b();
       Columns c = product.c();
-      Tensor bias = product.bias();
+      Tensor bias = product.epilogue().bias();
       widen = a.dtype() == DType.BFLOAT16 && !nativeBfloat16;
       DType operands = widen ? DType.FLOAT32 : a.dtype();
       DType result = widen ? DType.FLOAT32 : c.dtype();

@@ -44,6 +44,32 @@ class AlgorithmCacheTest {
     assertThat(file.getParent().toFile().list()).hasSize(1);
   }
 
+  /** The two kinds of a file's lines, and those of a checkpoint, which have no key. */
+  @Test
+  void choices_liveBesideAlgorithms() throws IOException {
+    Path file = folder.resolve("cublaslt.txt");
+    FusionChoice faster = FusionChoice.of(10.5, 12);
+    FusionChoice refused = FusionChoice.of(Double.POSITIVE_INFINITY, 3);
+    AlgorithmCache cache = new AlgorithmCache(file);
+    cache.put("product", algorithm(1, 2));
+    cache.put("choice/a", faster);
+    cache.put("choice/b", refused);
+    assertThat(Files.readAllLines(file))
+        .startsWith("choice/a fused 10.5 12.0", "choice/b separate Infinity 3.0");
+    AlgorithmCache later = new AlgorithmCache(file);
+    assertThat(later.choice("choice/a")).isEqualTo(faster);
+    assertThat(later.choice("choice/b")).isEqualTo(refused);
+    assertThat(later.choice("product")).isNull();
+    assertThat(later.get("choice/a")).isNull();
+    same(later.get("product"), algorithm(1, 2));
+    assertThat(AlgorithmCache.Entry.parse(faster.text())).isEqualTo(faster);
+    assertThat(AlgorithmCache.Entry.parse(algorithm(1, 2).text())).isInstanceOf(Algorithm.class);
+    for (String wrong : new String[] {"fused", "fused 1", "separate 1 x", "fusee 1 2"}) {
+      assertThatThrownBy(() -> AlgorithmCache.Entry.parse(wrong))
+          .isInstanceOf(IllegalArgumentException.class);
+    }
+  }
+
   @Test
   void brokenLines_areLeftOut() throws IOException {
     Path file = folder.resolve("cublaslt.txt");

@@ -65,8 +65,7 @@ class CublasLtShapeTest {
                   transposeB,
                   new Gemm.Columns(c, 8, n),
                   false,
-                  1,
-                  null);
+                  1);
           CublasLtShape shape = CublasLtShape.of(product);
           float[] x = a.floats();
           float[] y = b.floats();
@@ -120,8 +119,7 @@ class CublasLtShapeTest {
                           false,
                           Gemm.Columns.of(c),
                           false,
-                          1,
-                          null))
+                          1))
                   .map(product -> CublasLtShape.of(product).key())
                   .toList())
           .doesNotHaveDuplicates()
@@ -135,6 +133,13 @@ class CublasLtShapeTest {
   private static Gemm.Product product(
       Tensor a, boolean ta, Tensor b, boolean tb, Tensor c, boolean accumulate, Tensor bias) {
     return new Gemm.Product(
-        Gemm.Columns.of(a), ta, Gemm.Columns.of(b), tb, Gemm.Columns.of(c), accumulate, 1, bias);
+        Gemm.Columns.of(a),
+        ta,
+        Gemm.Columns.of(b),
+        tb,
+        Gemm.Columns.of(c),
+        accumulate,
+        1,
+        Epilogue.bias(bias));
   }
 }

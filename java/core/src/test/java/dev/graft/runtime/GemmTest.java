@@ -50,8 +50,7 @@ class GemmTest {
                   transposeB,
                   new Gemm.Columns(c, 8, n),
                   true,
-                  0.75f,
-                  null);
+                  0.75f);
           try (Gemm.Call call = device.gemm().prepare(product)) {
             call.run();
           }
@@ -96,8 +95,7 @@ class GemmTest {
                   device
                       .gemm()
                       .prepare(
-                          new Gemm.Product(
-                              half, false, Gemm.Columns.of(a), true, half, false, 1, null)))
+                          new Gemm.Product(half, false, Gemm.Columns.of(a), true, half, false, 1)))
           .hasMessageContaining("b: expected 4 as inner size");
     }
   }

@@ -348,20 +348,21 @@ public final class Bert extends Network {
     // read.
     Tensor norm1 = r.recomputesInputOf(b.innerWeight) ? s.norm1.outAgain(r) : s.norm1.out;
     Tensor dnorm =
-        r.linearBackward("intermediate", norm1, dinner, b.innerWeight, Layout.OUT_IN, g.residual());
+        r.linearBackward(
+            "intermediate", norm1, dinner, b.innerWeight, null, Layout.OUT_IN, g.residual());
     EncoderNorm.Gradient a = s.norm1.backward(r, dnorm, b.outBias);
     Tensor dattn =
         r.linearBackward(
-            "attention.output", s.attnOut, a.sublayer(), b.outWeight, Layout.OUT_IN, null);
+            "attention.output", s.attnOut, a.sublayer(), b.outWeight, null, Layout.OUT_IN, null);
     Tensor dqkv = r.activation("dqkv", r.rows, 3L * config.channels());
     r.ops.attentionBackward(
         s.qkv, s.attnOut, s.lse, dattn, dqkv, r.cuSeqlens(), attentionShape(r, layer));
-    r.biasGradient(dqkv, b.qkvBias);
     Tensor in = r.recomputesInputOf(b.qkvWeight) ? s.before.outAgain(r) : s.in;
     if (!wantsInput) {
-      r.lastLinearBackward("attention.self", in, dqkv, b.qkvWeight, Layout.OUT_IN);
+      r.lastLinearBackward("attention.self", in, dqkv, b.qkvWeight, b.qkvBias, Layout.OUT_IN);
       return null;
     }
-    return r.linearBackward("attention.self", in, dqkv, b.qkvWeight, Layout.OUT_IN, a.residual());
+    return r.linearBackward(
+        "attention.self", in, dqkv, b.qkvWeight, b.qkvBias, Layout.OUT_IN, a.residual());
   }
 }

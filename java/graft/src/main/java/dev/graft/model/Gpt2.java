@@ -340,7 +340,8 @@ public final class Gpt2 extends Network {
             b.fcBias);
     Tensor normed =
         r.recomputesInputOf(b.fcWeight) ? s.ln2.outAgain(r, config.layerNormEps()) : s.ln2.out;
-    Tensor dnorm = r.linearBackward("mlp.c_fc", normed, dinner, b.fcWeight, Layout.IN_OUT, null);
+    Tensor dnorm =
+        r.linearBackward("mlp.c_fc", normed, dinner, b.fcWeight, null, Layout.IN_OUT, null);
     return normBackward(r, s.ln2, dnorm, g.residual, b.projBias);
   }
 
@@ -348,18 +349,19 @@ public final class Gpt2 extends Network {
   private Tensor attentionBackward(
       Recording r, int layer, Block b, Saved s, Gradient g, boolean wantsNorm) {
     Tensor dattn =
-        r.linearBackward("attn.c_proj", s.attnOut, g.sublayer, b.projWeight, Layout.IN_OUT, null);
+        r.linearBackward(
+            "attn.c_proj", s.attnOut, g.sublayer, b.projWeight, null, Layout.IN_OUT, null);
     Tensor dqkv = r.activation("dqkv", r.rows, 3L * config.channels());
     r.ops.attentionBackward(
         s.qkv, s.attnOut, s.lse, dattn, dqkv, r.cuSeqlens(), attentionShape(r, layer));
-    r.biasGradient(dqkv, b.attnBias);
     Tensor normed =
         r.recomputesInputOf(b.attnWeight) ? s.ln1.outAgain(r, config.layerNormEps()) : s.normed;
     if (!wantsNorm) {
-      r.lastLinearBackward("attn.c_attn", normed, dqkv, b.attnWeight, Layout.IN_OUT);
+      r.lastLinearBackward("attn.c_attn", normed, dqkv, b.attnWeight, b.attnBias, Layout.IN_OUT);
       return null;
     }
-    return r.linearBackward("attn.c_attn", normed, dqkv, b.attnWeight, Layout.IN_OUT, null);
+    return r.linearBackward(
+        "attn.c_attn", normed, dqkv, b.attnWeight, b.attnBias, Layout.IN_OUT, null);
   }
 
   // ---- generation: see Decoder

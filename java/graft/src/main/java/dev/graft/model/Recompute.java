@@ -3,7 +3,8 @@ package dev.graft.model;
 /**
  * What a training step computes again in its backward pass instead of keeping it from the forward
  * pass (Chen et al., arXiv:1604.06174): memory for time. The same calls are recorded once more and
- * dropout draws by counter, so every level gives the same bits.
+ * dropout draws by counter, so every level gives the same bits; but for {@link #ACTIVATION} on a
+ * card that has GELU in the product before it, which is not rounded as one computed again is.
  */
 public enum Recompute {
   /** Nothing: all that the backward pass reads is kept. */

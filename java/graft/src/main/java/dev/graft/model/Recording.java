@@ -1,6 +1,7 @@
 package dev.graft.model;
 
 import dev.graft.model.Parameters.Parameter;
+import dev.graft.program.Fusion;
 import dev.graft.program.Ops;
 import dev.graft.program.Ops.NormDropout;
 import dev.graft.program.Program;
@@ -152,7 +153,7 @@ final class Recording {
   /**
    * A linear layer and the activation over it.
    *
-   * @param before x · W + bias, which the backward pass reads
+   * @param before x · W + bias, which the backward pass reads; may be null where there is none
    * @param after activation(before)
    */
   record Activated(Tensor before, Tensor after) {}
@@ -160,6 +161,18 @@ final class Recording {
   /** activation(x · W + bias). */
   Activated linearActivated(
       String name, Tensor x, Parameter weight, Layout layout, Parameter bias, Ops.Activation form) {
+    boolean outIn = layout == Layout.OUT_IN;
+    long out = weight.weight().size(outIn ? 0 : 1);
+    // An adapter adds to the product before the activation. And what is to be computed again from
+    // `before` as stored must have been computed from it, not before it was rounded.
+    if (form == Ops.Activation.GELU_TANH
+        && weight.adapters().isEmpty()
+        && !recomputes(Recompute.ACTIVATION)) {
+      Tensor after = activation(name + " activated", x.size(0), out);
+      Tensor before = spec.backward() ? activation(name, x.size(0), out) : null;
+      ops.fuse(new Fusion.Gelu(name, x, weight.compute(), outIn, bias.compute(), before, after));
+      return new Activated(before, after);
+    }
     Tensor before = linear(name, x, weight, layout, bias);
     return new Activated(before, activated(name, before, form));
   }
@@ -184,9 +197,22 @@ final class Recording {
       Layout layout,
       Ops.Activation form,
       Parameter biasBefore) {
-    // Where it is computed again, the forward pass must have computed it from x.before as stored.
     Tensor after = recomputesInputOf(weight) ? activated(name, x.before(), form) : x.after();
-    Tensor d = linearBackward(name, after, dy, weight, layout, null);
+    if (form == Ops.Activation.GELU_TANH && weight.adapters().isEmpty()) {
+      weightGradient(name, after, dy, weight, layout);
+      Tensor d = activation(name + " dx", x.before().size(0), x.before().size(1));
+      ops.fuse(
+          new Fusion.GeluGradient(
+              name + " dx",
+              dy,
+              weight.compute(),
+              layout == Layout.OUT_IN,
+              x.before(),
+              d,
+              biasBefore.gradIfTrained()));
+      return d;
+    }
+    Tensor d = linearBackward(name, after, dy, weight, null, layout, null);
     ops.activationBackward(form, x.before(), null, d, d, biasBefore.gradIfTrained());
     return d;
   }
@@ -215,8 +241,7 @@ final class Recording {
             true,
             columns(adapter, y),
             true,
-            adapter.scale,
-            null));
+            adapter.scale));
     inner.put(adapter, h);
   }
 
@@ -246,8 +271,7 @@ final class Recording {
     if (adapter.b.trains()) {
       Columns db = Columns.of(adapter.b.grad());
       ops.gemm(
-          name + " lora dB",
-          new Product(out, true, Columns.of(h), false, db, true, adapter.scale, null));
+          name + " lora dB", new Product(out, true, Columns.of(h), false, db, true, adapter.scale));
     }
     if (!adapter.a.trains() && dx == null) {
       return;
@@ -255,8 +279,7 @@ final class Recording {
     Tensor dh = activation(name + " lora dh", x.size(0), adapter.rank());
     Columns b = Columns.of(adapter.b.compute());
     ops.gemm(
-        name + " lora dh",
-        new Product(out, false, b, false, Columns.of(dh), false, adapter.scale, null));
+        name + " lora dh", new Product(out, false, b, false, Columns.of(dh), false, adapter.scale));
     if (adapter.a.trains()) {
       Tensor read = dropped(name, adapter, x);
       ops.gemm(name + " lora dA", dh, true, read, false, adapter.a.grad(), true, null);
@@ -273,9 +296,14 @@ final class Recording {
     }
   }
 
-  /** The weight's gradient and its adapters', where nothing below wants that of x. */
-  void lastLinearBackward(String name, Tensor x, Tensor dy, Parameter weight, Layout layout) {
-    weightGradient(name, x, dy, weight, layout);
+  /**
+   * The gradients of weight, bias and adapters, where nothing below wants that of x.
+   *
+   * @param bias null if its gradient comes out elsewhere
+   */
+  void lastLinearBackward(
+      String name, Tensor x, Tensor dy, Parameter weight, Parameter bias, Layout layout) {
+    gradients(name, x, dy, weight, bias, layout);
     for (LowRank adapter : weight.adapters()) {
       lowRankBackward(name, adapter, x, dy, null);
     }
@@ -294,10 +322,25 @@ final class Recording {
   }
 
   /** db += column sums of dy, unless the bias is frozen. */
-  void biasGradient(Tensor dy, Parameter bias) {
+  private void biasGradient(Tensor dy, Parameter bias) {
     if (bias.trains()) {
       ops.columnSum(dy, bias.grad());
     }
+  }
+
+  /** Both of the above, of one layer; bias may be null. */
+  private void gradients(
+      String name, Tensor x, Tensor dy, Parameter weight, Parameter bias, Layout layout) {
+    if (bias != null && bias.trains() && weight.trains()) {
+      ops.fuse(
+          new Fusion.LinearGradients(
+              name + " dW", x, dy, layout == Layout.OUT_IN, weight.grad(), bias.grad()));
+      return;
+    }
+    if (bias != null) {
+      biasGradient(dy, bias);
+    }
+    weightGradient(name, x, dy, weight, layout);
   }
 
   /** Adds the gradient of a lookup to its table's, unless the table is frozen. */
@@ -308,12 +351,21 @@ final class Recording {
   }
 
   /**
-   * dW += xᵀ · dy, and its adapters'; and dx = dy · Wᵀ, added to {@code addTo} if that is given.
+   * dW += xᵀ · dy, db += column sums of dy, and the adapters' gradients; and dx = dy · Wᵀ, added to
+   * {@code addTo} if that is given.
+   *
+   * @param bias null if its gradient comes out elsewhere
    */
   Tensor linearBackward(
-      String name, Tensor x, Tensor dy, Parameter weight, Layout layout, Tensor addTo) {
+      String name,
+      Tensor x,
+      Tensor dy,
+      Parameter weight,
+      Parameter bias,
+      Layout layout,
+      Tensor addTo) {
     boolean outIn = layout == Layout.OUT_IN;
-    weightGradient(name, x, dy, weight, layout);
+    gradients(name, x, dy, weight, bias, layout);
     Tensor dx = addTo == null ? activation(name + " dx", x.size(0), x.size(1)) : addTo;
     ops.gemm(name + " dx", dy, false, weight.compute(), !outIn, dx, addTo != null, null);
     for (LowRank adapter : weight.adapters()) {
@@ -384,10 +436,7 @@ final class Recording {
             dx.view(first * channels, count, channels),
             false,
             null);
-        weightGradient("head", part, logits, table, Layout.OUT_IN);
-        if (bias != null) {
-          biasGradient(logits, bias);
-        }
+        gradients("head", part, logits, table, bias, Layout.OUT_IN);
       }
     }
     return dx;

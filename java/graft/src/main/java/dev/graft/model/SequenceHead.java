@@ -137,19 +137,19 @@ final class SequenceHead {
     if (!r.spec.backward()) {
       return;
     }
-    r.biasGradient(p.logits, classesBias);
     Tensor dpooled =
-        r.linearBackward("classes", p.dropped, p.logits, classesWeight, Layout.OUT_IN, null);
+        r.linearBackward(
+            "classes", p.dropped, p.logits, classesWeight, classesBias, Layout.OUT_IN, null);
     if (dropout(r) > 0) {
       r.ops.dropout(dpooled, dpooled, dropout(r), dropoutId);
     }
     r.ops.activationBackward(
         activation, p.before, bias.compute(), dpooled, dpooled, bias.gradIfTrained());
     if (dh == null) {
-      r.lastLinearBackward("pooler", p.first, dpooled, weight, Layout.OUT_IN);
+      r.lastLinearBackward("pooler", p.first, dpooled, weight, null, Layout.OUT_IN);
       return;
     }
-    Tensor dfirst = r.linearBackward("pooler", p.first, dpooled, weight, Layout.OUT_IN, null);
+    Tensor dfirst = r.linearBackward("pooler", p.first, dpooled, weight, null, Layout.OUT_IN, null);
     if (inputDropout(r) > 0) {
       r.ops.dropout(dfirst, dfirst, inputDropout(r), inputDropoutId);
     }

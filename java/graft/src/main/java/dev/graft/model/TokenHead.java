@@ -80,12 +80,11 @@ final class TokenHead {
     if (forwardOnly) {
       return null;
     }
-    r.biasGradient(p.logits, bias);
     if (!below) {
-      r.lastLinearBackward("tokens", p.dropped, p.logits, weight, Layout.OUT_IN);
+      r.lastLinearBackward("tokens", p.dropped, p.logits, weight, bias, Layout.OUT_IN);
       return null;
     }
-    Tensor dh = r.linearBackward("tokens", p.dropped, p.logits, weight, Layout.OUT_IN, null);
+    Tensor dh = r.linearBackward("tokens", p.dropped, p.logits, weight, bias, Layout.OUT_IN, null);
     if (dropout(r) > 0) {
       r.ops.dropout(dh, dh, dropout(r), dropoutId);
     }

@@ -92,10 +92,11 @@ final class WordsHead {
     r.ops.activationBackward(
         activation, p.before(), bias.compute(), dgelu, dgelu, bias.gradIfTrained());
     if (dh == null) {
-      r.lastLinearBackward("transform", p.rows(), dgelu, weight, Layout.OUT_IN);
+      r.lastLinearBackward("transform", p.rows(), dgelu, weight, null, Layout.OUT_IN);
       return;
     }
-    Tensor drows = r.linearBackward("transform", p.rows(), dgelu, weight, Layout.OUT_IN, null);
+    Tensor drows =
+        r.linearBackward("transform", p.rows(), dgelu, weight, null, Layout.OUT_IN, null);
     r.ops.scatterRows(drows, index, dh, false);
   }
 }

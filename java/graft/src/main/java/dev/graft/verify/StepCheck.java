@@ -8,6 +8,7 @@ import dev.graft.model.Parameters.Parameter;
 import dev.graft.model.TrainStep;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
+import dev.graft.runtime.Gemm.Fusing;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -39,6 +40,9 @@ public final class StepCheck {
   private static final double BF16_ULP = 1.0 / 256;
   private static final double LEAST_SCALE = 1e-3;
 
+  /** As large as gradients are: or Adam would make a whole step of one that is rounding alone. */
+  private static final float EPS = 1e-3f;
+
   /** What is compared. */
   public enum Case {
     GPT2_FP32(SmallModel.GPT2, DType.FLOAT32, 0),
@@ -47,16 +51,28 @@ public final class StepCheck {
     BERT_PRETRAINING_FP32_DROPOUT(SmallModel.BERT_PRETRAINING, DType.FLOAT32, 0.1),
     BERT_PRETRAINING_BF16_DROPOUT(SmallModel.BERT_PRETRAINING, DType.BFLOAT16, 0.1),
     BERT_CLASSIFICATION_FP32_DROPOUT(SmallModel.BERT_CLASSIFICATION, DType.FLOAT32, 0.1),
-    BERT_CLASSIFICATION_BF16(SmallModel.BERT_CLASSIFICATION, DType.BFLOAT16, 0);
+    BERT_CLASSIFICATION_BF16(SmallModel.BERT_CLASSIFICATION, DType.BFLOAT16, 0),
+    GPT2_FP32_FUSED(SmallModel.GPT2, DType.FLOAT32, 0, Fusing.ALWAYS),
+    GPT2_FP32_SEPARATE(SmallModel.GPT2, DType.FLOAT32, 0, Fusing.NEVER),
+    GPT2_BF16_DROPOUT_FUSED(SmallModel.GPT2, DType.BFLOAT16, 0.1, Fusing.ALWAYS),
+    GPT2_BF16_DROPOUT_SEPARATE(SmallModel.GPT2, DType.BFLOAT16, 0.1, Fusing.NEVER),
+    BERT_PRETRAINING_BF16_FUSED(SmallModel.BERT_PRETRAINING, DType.BFLOAT16, 0, Fusing.ALWAYS),
+    BERT_PRETRAINING_BF16_SEPARATE(SmallModel.BERT_PRETRAINING, DType.BFLOAT16, 0, Fusing.NEVER);
 
     private final SmallModel model;
     private final DType dtype;
     private final double dropout;
+    private final Fusing fusing; // null: as the device does
 
     Case(SmallModel model, DType dtype, double dropout) {
+      this(model, dtype, dropout, null);
+    }
+
+    Case(SmallModel model, DType dtype, double dropout, Fusing fusing) {
       this.model = model;
       this.dtype = dtype;
       this.dropout = dropout;
+      this.fusing = fusing;
     }
   }
 
@@ -132,11 +148,24 @@ public final class StepCheck {
   }
 
   private static Map<String, float[]> course(Device device, Case what, DType dtype) {
+    if (device.isHost() || what.fusing == null) {
+      return steps(device, what, dtype);
+    }
+    Fusing own = device.gemm().fusing();
+    device.gemm().fuse(what.fusing);
+    try {
+      return steps(device, what, dtype);
+    } finally {
+      device.gemm().fuse(own);
+    }
+  }
+
+  private static Map<String, float[]> steps(Device device, Case what, DType dtype) {
     Map<String, float[]> seen = new LinkedHashMap<>();
     float[] losses = new float[2 * STEPS];
     float[] norms = new float[STEPS];
     OptimizerOptions options =
-        new OptimizerOptions(0.9f, 0.999f, 1e-6f, 0.1f, OptimizerOptions.Decay.MATRICES, 0.25f);
+        new OptimizerOptions(0.9f, 0.999f, EPS, 0.1f, OptimizerOptions.Decay.MATRICES, 0.25f);
     Batch batch = SmallModel.newBatch();
     try (Network network = network(device, what, dtype);
         TrainStep step = new TrainStep(network, Limits.of(batch), options)) {
