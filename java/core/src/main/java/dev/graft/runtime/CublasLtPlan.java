@@ -150,6 +150,11 @@ final class CublasLtPlan implements AutoCloseable {
     }
   }
 
+  /** The library's description of the product. */
+  cublasLtMatmulDescOpaque_t product() {
+    return product;
+  }
+
   /** Enqueues the product on a stream; allocates nothing. */
   int run(
       Pointer firstAddress,

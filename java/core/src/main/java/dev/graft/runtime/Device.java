@@ -148,6 +148,11 @@ public final class Device extends NativeOwner {
     return kind == Kind.CUDA ? CudaBackend.cards().get(index).name() : name;
   }
 
+  /** Bytes of memory of its own; 0 if that is the host's. */
+  public long memoryBytes() {
+    return kind == Kind.CUDA ? CudaBackend.cards().get(index).memoryBytes() : 0;
+  }
+
   /** Whether its memory is the host's. */
   public boolean isHost() {
     return kind == Kind.CPU;

@@ -17,15 +17,6 @@ import java.util.Map;
  * both families share.
  */
 final class Recording {
-  /** Largest logits chunk on the CPU: 2^24 elements, 64 MB in fp32. */
-  private static final long LOGITS_ELEMENTS = 1L << 24;
-
-  /**
-   * On a card, where each chunk adds the table's gradient to memory again: 2^28 elements, half a
-   * gigabyte in bf16. 16,384 tokens of GPT-2 make four chunks (docs/gpu.md).
-   */
-  private static final long LOGITS_ELEMENTS_ON_CARD = 1L << 28;
-
   final Program program;
   final Ops ops;
   final StepSpec spec;
@@ -401,8 +392,7 @@ final class Recording {
       Tensor x, Tensor targets, Parameter table, Parameter bias, long vocabulary, int slot) {
     long columns = table.weight().size(0);
     long channels = x.size(1);
-    long most = program.device().isHost() ? LOGITS_ELEMENTS : LOGITS_ELEMENTS_ON_CARD;
-    long chunk = Math.max(64, most / columns / 64 * 64);
+    long chunk = LogitsChunks.rows(program.device(), dtype, x.size(0), columns);
     Tensor dx = spec.backward() ? activation("head dx", x.size(0), channels) : null;
     for (long first = 0; first < x.size(0); first += chunk) {
       long count = Math.min(chunk, x.size(0) - first);
