@@ -57,13 +57,24 @@ find_library(GRAFT_CUDART_STATIC libcudart_static.a NO_CACHE REQUIRED
 
 if(GRAFT_CUDA_ARCHS STREQUAL "all")
   set(graft_archs 80 86 89 90a 100 120)
+elseif(GRAFT_CUDA_ARCHS STREQUAL "native")
+  # Of this machine's cards; on a Hopper with the instructions that it alone has.
+  execute_process(COMMAND nvidia-smi --query-gpu=compute_cap --format=csv,noheader
+    OUTPUT_VARIABLE graft_archs RESULT_VARIABLE status ERROR_QUIET)
+  string(REGEX MATCHALL "[0-9]+\\.[0-9]" graft_archs "${graft_archs}")
+  if(NOT status EQUAL 0 OR NOT graft_archs)
+    message(FATAL_ERROR "GRAFT_CUDA_ARCHS=native, but nvidia-smi shows no card")
+  endif()
+  list(TRANSFORM graft_archs REPLACE "\\." "")
+  list(TRANSFORM graft_archs REPLACE "^90$" "90a")
+  list(REMOVE_DUPLICATES graft_archs)
 else()
   set(graft_archs ${GRAFT_CUDA_ARCHS})
 endif()
 set(GRAFT_NVCC_ARCH_FLAGS)
 foreach(arch ${graft_archs})
   if(NOT arch MATCHES "^[0-9]+[af]?$")
-    message(FATAL_ERROR "GRAFT_CUDA_ARCHS: expected numbers like 80 or 90a, or 'all', got ${arch}")
+    message(FATAL_ERROR "GRAFT_CUDA_ARCHS: expected numbers like 80 or 90a, 'all' or 'native', got ${arch}")
   endif()
   list(APPEND GRAFT_NVCC_ARCH_FLAGS -gencode arch=compute_${arch},code=sm_${arch})
 endforeach()
@@ -73,7 +84,7 @@ if(GRAFT_CUDA_ARCHS STREQUAL "all")
 endif()
 
 set(GRAFT_NVCC_FLAGS -std=c++20 -O3 --compiler-bindir ${CMAKE_CXX_COMPILER} --cudart static
-  --expt-relaxed-constexpr -lineinfo -Xptxas -v
+  --expt-relaxed-constexpr -lineinfo --compress-mode=size -Xptxas -v
   -Xcompiler=-fPIC,-fvisibility=hidden,-fvisibility-inlines-hidden,-Wall,-Wextra)
 list(JOIN graft_archs " " graft_archs_text)
 message(STATUS "Graft: building the CUDA plugin with ${GRAFT_NVCC} for ${graft_archs_text}")

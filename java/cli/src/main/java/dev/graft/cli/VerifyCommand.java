@@ -48,7 +48,7 @@ import picocli.CommandLine.Option;
       "  graft verify --device emulate",
       "  graft verify --device cuda --pytorch python3",
       "  graft verify --device cuda --parts tests,steps --json",
-      "  graft verify --device emulate --tests 'CudaAdamW*'"
+      "  graft verify --device emulate --tests 'CudaOptimizer*'"
     })
 final class VerifyCommand extends GraftCommand {
   /** System property: the native tests' program, which the launcher builds. */
