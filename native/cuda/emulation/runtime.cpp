@@ -53,7 +53,10 @@ std::set<stream*> streams = {&default_stream};
 
 using lock = std::lock_guard<std::recursive_mutex>;
 
-stream& of(cudaStream_t handle) { return handle == nullptr ? default_stream : *handle; }
+// cudaStreamLegacy is the default stream's other name.
+stream& of(cudaStream_t handle) {
+  return handle == nullptr || handle == reinterpret_cast<cudaStream_t>(1) ? default_stream : *handle;
+}
 
 cudaError_t enqueue(cudaStream_t handle, task work) {
   lock hold(mutex);
@@ -225,14 +228,15 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
 cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode) {
   lock hold(mutex);
   if (sticky != cudaSuccess) return sticky;
-  if (handle == nullptr || handle->captured != nullptr) return cudaErrorStreamCaptureUnsupported;
+  if (&of(handle) == &default_stream || handle->captured != nullptr)
+    return cudaErrorStreamCaptureUnsupported;
   handle->captured = new graph;
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t* out) {
   lock hold(mutex);
-  if (handle == nullptr || handle->captured == nullptr) return cudaErrorInvalidValue;
+  if (&of(handle) == &default_stream || handle->captured == nullptr) return cudaErrorInvalidValue;
   *out = handle->captured;
   handle->captured = nullptr;
   return sticky;

@@ -30,7 +30,11 @@ public final class Device extends NativeOwner {
 
   private static final Pattern CUDA_NAME = Pattern.compile("cuda(?::(\\d{1,3}))?");
 
+  /** CUDA's name for its default stream where a null would mean none: cudaStreamLegacy. */
+  private static final long LEGACY_STREAM = 1;
+
   private final Kind kind;
+  private final boolean captures;
   private final graft_context context;
   private final String name;
   private final int index;
@@ -43,7 +47,12 @@ public final class Device extends NativeOwner {
   private Gemm gemm;
 
   private Device(Kind kind, String name, int index, int threads) {
+    this(kind, name, index, threads, null);
+  }
+
+  private Device(Kind kind, String name, int index, int threads, Pointer stream) {
     this.kind = kind;
+    this.captures = kind != Kind.CPU && (stream == null || stream.address() != LEGACY_STREAM);
     this.name = name;
     this.index = index;
     this.staging = kind == Kind.CPU ? null : new Staging(this);
@@ -51,7 +60,8 @@ public final class Device extends NativeOwner {
     try (graft_context_options options = new graft_context_options();
         PointerPointer<graft_context> out = new PointerPointer<>(1)) {
       Pointer.memset(options, 0, options.sizeof());
-      options.struct_size(options.sizeof()).backend(backend).device(index).threads(threads);
+      options.struct_size(options.sizeof()).backend(backend).device(index).threads(threads).stream(
+          stream);
       Status.check(graft.graft_context_create(options, out));
       this.context = out.get(graft_context.class);
     }
@@ -83,6 +93,11 @@ public final class Device extends NativeOwner {
    *     saying why
    */
   public static Device cuda(int index) {
+    requireCard(index);
+    return new Device(Kind.CUDA, "cuda:" + index, index, 0);
+  }
+
+  private static void requireCard(int index) {
     if (index < 0) {
       throw new IllegalArgumentException("device: expected an index of at least 0, got " + index);
     }
@@ -92,7 +107,24 @@ public final class Device extends NativeOwner {
       throw new DeviceUnavailableException(
           "cuda:" + index + ": the devices here are cuda:0 to cuda:" + (count - 1));
     }
-    return new Device(Kind.CUDA, "cuda:" + index, index, 0);
+  }
+
+  /**
+   * A CUDA device whose work is ordered on a stream of the caller's, which stays the caller's and
+   * must outlive this: what the caller has enqueued there is done before, what it enqueues later
+   * after.
+   *
+   * @param stream a {@code cudaStream_t} of that device; null for CUDA's default stream, on which
+   *     nothing can be captured
+   * @throws DeviceUnavailableException as {@link #cuda(int)}
+   */
+  public static Device cuda(int index, Pointer stream) {
+    requireCard(index);
+    return new Device(Kind.CUDA, "cuda:" + index, index, 0, orLegacy(stream));
+  }
+
+  private static Pointer orLegacy(Pointer stream) {
+    return stream == null || stream.isNull() ? Address.of(LEGACY_STREAM) : stream;
   }
 
   /**
@@ -105,6 +137,12 @@ public final class Device extends NativeOwner {
   public static Device emulated() {
     CudaBackend.requireEmulated();
     return new Device(Kind.EMULATED, "emulate", 0, 0);
+  }
+
+  /** The same on a stream of the caller's, as {@link #cuda(int, Pointer)} is. */
+  static Device emulated(Pointer stream) {
+    CudaBackend.requireEmulated();
+    return new Device(Kind.EMULATED, "emulate", 0, 0, orLegacy(stream));
   }
 
   /**
@@ -209,7 +247,7 @@ public final class Device extends NativeOwner {
 
   /** Whether work can be captured and launched again as a whole. */
   public boolean captures() {
-    return kind != Kind.CPU;
+    return captures;
   }
 
   /**
@@ -221,7 +259,7 @@ public final class Device extends NativeOwner {
   }
 
   /** The {@code cudaStream_t} the work is ordered on, for other CUDA libraries; null on the CPU. */
-  Pointer stream() {
+  public Pointer stream() {
     try (PointerPointer<Pointer> out = new PointerPointer<>(1)) {
       out.put(0, (Pointer) null);
       Status.check(graft.graft_context_stream(context(), out));

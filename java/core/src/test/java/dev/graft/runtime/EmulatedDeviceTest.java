@@ -53,6 +53,50 @@ class EmulatedDeviceTest {
     }
   }
 
+  /** What runs on another stream has not run when this one was waited for: there lies the order. */
+  @Test
+  void aCallersStream_holdsTheWorkInItsOrder() {
+    float[] values = random(7, 64);
+    try (Device owner = Device.emulated();
+        Device guest = Device.emulated(owner.stream());
+        Device apart = Device.emulated();
+        Arena arena = new Arena(owner, "shared")) {
+      Tensor from = arena.zeros("from", DType.FLOAT32, 64);
+      Tensor there = arena.zeros("there", DType.FLOAT32, 64);
+      Tensor elsewhere = arena.zeros("elsewhere", DType.FLOAT32, 64);
+      from.put(values, 64);
+      Ops.castNow(guest, from, there);
+      Ops.castNow(apart, from, elsewhere);
+      assertThat(there.floats()).isEqualTo(values);
+      assertThat(elsewhere.floats()).containsOnly(0);
+      assertThat(guest.stream()).isEqualTo(owner.stream());
+      apart.synchronize();
+      assertThat(elsewhere.floats()).isEqualTo(values);
+    }
+  }
+
+  /** CUDA captures nothing on it. */
+  @Test
+  void theDefaultStream_runsProgramsCallByCall() {
+    float[] values = random(8, 64);
+    try (Device device = Device.emulated(null);
+        Arena arena = new Arena(device, "operands");
+        ActivationArena activations = new ActivationArena(device, "activations");
+        Program program = new Program("copy", activations)) {
+      Tensor from = arena.zeros("from", DType.FLOAT32, 64);
+      Tensor to = arena.zeros("to", DType.FLOAT32, 64);
+      new Ops(program).cast(from, to);
+      program.seal();
+      from.put(values, 64);
+      for (int run = 0; run < 3; run++) {
+        program.run();
+      }
+      assertThat(device.captures()).isFalse();
+      assertThat(program.isCaptured()).isFalse();
+      assertThat(to.floats()).isEqualTo(values);
+    }
+  }
+
   /** Oracle: the arrays. More than both halves of the staging memory hold, none waited for. */
   @Test
   void writes_areInOrder_thoughStagingMemoryIsUsedAgain() {

@@ -8,6 +8,8 @@ import static dev.graft.torch.Arguments.zeroed;
 import dev.graft.bindings.Status;
 import dev.graft.bindings.global.graft;
 import dev.graft.bindings.graft_attention_args;
+import dev.graft.runtime.Address;
+import dev.graft.runtime.Arena;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
 import java.util.Arrays;
@@ -57,8 +59,8 @@ public final class FusedAttention implements AutoCloseable {
   private final int dropout;
   private final long seed;
   private final graft_attention_args args = zeroed(new graft_attention_args());
-  private IntPointer offsetsQ = new IntPointer();
-  private IntPointer offsetsK = new IntPointer();
+  private final Offsets offsetsQ = new Offsets();
+  private final Offsets offsetsK = new Offsets();
   private long step;
 
   /** Scale 1 / √D, no dropout. */
@@ -216,8 +218,6 @@ public final class FusedAttention implements AutoCloseable {
     Tensor k = r.k();
     long sequences = apart ? q.size(0) * q.size(1) : q.size(0);
     long d = q.size(3);
-    offsetsQ = offsets(offsetsQ, sequences, q.size(2));
-    offsetsK = offsets(offsetsK, sequences, k.size(2));
     args.heads(apart ? 1 : q.size(1))
         .head_dim(d)
         .batch(sequences)
@@ -234,24 +234,42 @@ public final class FusedAttention implements AutoCloseable {
         .v(address(r.v()))
         .out(address(r.out()))
         .lse(new FloatPointer(r.logSumExp().data_ptr()))
-        .cu_seqlens_q(offsetsQ)
-        .cu_seqlens_k(offsetsK)
+        .cu_seqlens_q(offsetsQ.of(sequences, q.size(2)))
+        .cu_seqlens_k(offsetsK.of(sequences, k.size(2)))
         .q_token_stride(tokenStride("q", q, layout))
         .k_token_stride(tokenStride("k", k, layout))
         .v_token_stride(tokenStride("v", r.v(), layout))
         .out_token_stride(tokenStride("out", r.out(), layout));
   }
 
-  private static IntPointer offsets(IntPointer old, long sequences, long length) {
-    if (old.capacity() == sequences + 1 && old.get(sequences) == sequences * length) {
-      return old;
+  /** First rows of sequences as long as one another, in memory of the kernel's device. */
+  private final class Offsets implements AutoCloseable {
+    private Arena arena;
+    private int[] rows = {};
+    private IntPointer address;
+
+    /** Made anew only where the last call had others. */
+    IntPointer of(long sequences, long length) {
+      int end = Math.toIntExact(sequences * length);
+      if (rows.length != sequences + 1 || rows[rows.length - 1] != end) {
+        close();
+        rows = new int[Math.toIntExact(sequences + 1)];
+        Arrays.setAll(rows, b -> Math.toIntExact(b * length));
+        arena = new Arena(device, "offsets");
+        dev.graft.runtime.Tensor there = arena.zeros("offsets", DType.INT32, rows.length);
+        there.put(rows, rows.length);
+        address = Address.ints(there.address());
+      }
+      return address;
     }
-    old.close();
-    int[] offsets = new int[Math.toIntExact(sequences + 1)];
-    for (int i = 0; i < offsets.length; i++) {
-      offsets[i] = Math.toIntExact(i * length);
+
+    @Override
+    public void close() {
+      if (arena != null) {
+        arena.close();
+        arena = null;
+      }
     }
-    return new IntPointer(offsets);
   }
 
   private void run(Result result, boolean backward) {

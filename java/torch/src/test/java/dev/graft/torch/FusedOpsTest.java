@@ -157,6 +157,21 @@ class FusedOpsTest {
     }
   }
 
+  /** What it keeps between calls is its own, not of the caller's scope. */
+  @Test
+  void attention_outlivesTheCallersScope_andChangesShape() {
+    Tensor q = random(DType.FLOAT32, 2, 2, 6, 8);
+    Tensor longer = random(DType.FLOAT32, 1, 2, 15, 8);
+    try (FusedAttention attention = new FusedAttention(device)) {
+      for (Tensor x : List.of(q, q, longer, q)) {
+        try (PointerScope inner = new PointerScope()) {
+          Tensor theirs = torch.scaled_dot_product_attention(x, x, x);
+          assertThat(largest(attention.forward(x, x, x, false).out().sub(theirs))).isLessThan(1e-6);
+        }
+      }
+    }
+  }
+
   @Test
   void attentionWithDropout_drawsAnewEachTime_andTheSameGoingBack() {
     Tensor[] given = operands(Form.TRANSPOSED, DType.FLOAT32, 1, 2, 64, 8);

@@ -121,4 +121,35 @@ class TorchTensorsTest {
   private static Tensor random(DType dtype, long... shape) {
     return torch.randn(shape).to(TorchTensors.scalarType(dtype));
   }
+
+  /** Oracle: libtorch's own count of threads. */
+  @Test
+  void theDeviceOfATensor_isTheSameUntilItsStreamChanges() {
+    try (TorchDevices devices = new TorchDevices()) {
+      Tensor tensor = random(DType.FLOAT32, 3);
+      Device first = devices.of(tensor);
+      assertThat(first.name()).isEqualTo("cpu");
+      assertThat(first.threads()).isEqualTo(torch.get_num_threads());
+      assertThat(devices.of(tensor.add(tensor))).isSameAs(first);
+      assertThat(TorchTensors.contiguous("x", tensor, first, DType.FLOAT32, 3)).isNotNull();
+    }
+  }
+
+  @Test
+  void theDefaultStream_hasTwoNames() {
+    Pointer legacy = pointer(1);
+    assertThat(TorchDevices.sameStream(null, legacy)).isTrue();
+    assertThat(TorchDevices.sameStream(legacy, null)).isTrue();
+    assertThat(TorchDevices.sameStream(pointer(64), pointer(64))).isTrue();
+    assertThat(TorchDevices.sameStream(pointer(64), pointer(128))).isFalse();
+    assertThat(TorchDevices.sameStream(null, pointer(64))).isFalse();
+  }
+
+  private static Pointer pointer(long at) {
+    return new Pointer() {
+      {
+        address = at;
+      }
+    };
+  }
 }
