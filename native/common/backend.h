@@ -28,6 +28,7 @@ struct backend_table {
   int (*memset)(void* state, void* address, int value, int64_t bytes);
   int (*host_malloc)(void* state, int64_t bytes, void** address);
   int (*host_free)(void* state, void* address);
+  int (*memory_info)(void* state, int64_t* free_bytes, int64_t* total_bytes);
 
   int (*event_create)(void* state, graft_event**);
   int (*event_record)(void* state, graft_event*);

@@ -10,6 +10,7 @@
 #include "../cpu/cpu.h"
 #include "backend.h"
 #include "error.h"
+#include "host_memory.h"
 
 // Everything before it is done when it is recorded.
 struct graft_event {
@@ -107,7 +108,25 @@ int stream(void*, void** out) {
   return GRAFT_OK;
 }
 
+// Smaller blocks are not worth asking the system about.
+constexpr int64_t large_block = int64_t{64} << 20;
+
+int memory_info(void*, int64_t* free_bytes, int64_t* total_bytes) {
+  const memory_amounts amounts = host_memory();
+  *free_bytes = amounts.free;
+  *total_bytes = amounts.total;
+  return GRAFT_OK;
+}
+
 int allocate(void*, int64_t bytes, void** address) {
+  if (bytes >= large_block) {
+    const memory_amounts amounts = host_memory();
+    if (bytes > amounts.free)
+      return fail(GRAFT_OUT_OF_MEMORY,
+                  "malloc: %lld bytes asked for on the CPU, which has %lld of %lld left",
+                  static_cast<long long>(bytes), static_cast<long long>(amounts.free),
+                  static_cast<long long>(amounts.total));
+  }
   // Whole pages for large blocks, cache lines for small ones.
   const size_t alignment = bytes >= (1 << 21) ? 4096 : 64;
   if (bytes > INT64_MAX - 4096) {
@@ -267,7 +286,7 @@ const backend_table& cpu_backend() {
       device_count,          device_describe,
       context_create,        context_destroy,   context_activate, context_threads,
       synchronize,           stream,            allocate,     release,
-      copy,                  set,               allocate,     release,
+      copy,                  set,               allocate,     release,      memory_info,
       event_create,          event_record,      event_synchronize, event_elapsed,
       event_destroy,         host_enqueue,      capture_begin, capture_end,  graph_launch,
       graph_destroy,         step_begin,        loss_reset,   step_read,

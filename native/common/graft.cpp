@@ -132,6 +132,13 @@ int graft_free(graft_context* context, void* address) {
   return context->backend->free(context->state, address);
 }
 
+int graft_memory_info(graft_context* context, int64_t* free_bytes, int64_t* total_bytes) {
+  GRAFT_TRY(check_context("memory_info", context));
+  GRAFT_TRY(check_out("memory_info", "free_bytes", free_bytes));
+  GRAFT_TRY(check_out("memory_info", "total_bytes", total_bytes));
+  return context->backend->memory_info(context->state, free_bytes, total_bytes);
+}
+
 int graft_memcpy(graft_context* context, void* to, const void* from, int64_t bytes, int kind) {
   GRAFT_TRY(check_context("memcpy", context));
   GRAFT_TRY(graft::check_range("memcpy", "bytes", bytes, 0));

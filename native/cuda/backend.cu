@@ -46,6 +46,7 @@ constexpr backend_table table = {
     set,
     host_allocate,
     host_release,
+    memory_info,
     event_create,
     event_record,
     event_synchronize,

@@ -55,6 +55,7 @@ int copy(void* state, void* to, const void* from, int64_t bytes, int kind);
 int set(void* state, void* address, int value, int64_t bytes);
 int host_allocate(void* state, int64_t bytes, void** address);
 int host_release(void* state, void* address);
+int memory_info(void* state, int64_t* free_bytes, int64_t* total_bytes);
 int event_create(void* state, graft_event**);
 int event_record(void* state, graft_event*);
 int event_synchronize(void* state, graft_event*);

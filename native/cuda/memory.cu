@@ -50,6 +50,16 @@ int host_release(void* state, void* address) {
   return check(context, "host_free", cudaFreeHost(address));
 }
 
+int memory_info(void* state, int64_t* free_bytes, int64_t* total_bytes) {
+  const auto& context = *static_cast<cuda_context*>(state);
+  GRAFT_TRY(enter_uncaptured(context, "memory_info"));
+  size_t left = 0, whole = 0;
+  GRAFT_TRY(check(context, "memory_info", cudaMemGetInfo(&left, &whole)));
+  *free_bytes = static_cast<int64_t>(left);
+  *total_bytes = static_cast<int64_t>(whole);
+  return GRAFT_OK;
+}
+
 int copy(void* state, void* to, const void* from, int64_t bytes, int kind) {
   const auto& context = *static_cast<cuda_context*>(state);
   GRAFT_TRY(enter(context, "memcpy"));

@@ -147,6 +147,22 @@ TEST(Memory, allocates64ByteAligned) {
   expect_error(GRAFT_OUT_OF_MEMORY, graft_malloc(c, INT64_MAX, &address), {"9223372036854775807"});
 }
 
+// An allocation that is granted and then kills the process would be no answer.
+TEST(Memory, moreThanTheHostHasIsRefused) {
+  context c;
+  int64_t left = 0, total = 0;
+  ASSERT_EQ(GRAFT_OK, graft_memory_info(c, &left, &total));
+  EXPECT_GT(left, int64_t{64} << 20);
+  EXPECT_GT(total, int64_t{64} << 20);
+  if (total == INT64_MAX) GTEST_SKIP() << "the system does not say what it has";
+  void* address = nullptr;
+  expect_error(GRAFT_OUT_OF_MEMORY, graft_malloc(c, left + total, &address),
+               {"malloc", "bytes asked for", "left"});
+  EXPECT_EQ(nullptr, address);
+  expect_error(GRAFT_INVALID_ARGUMENT, graft_memory_info(c, &left, nullptr),
+               {"memory_info", "total_bytes"});
+}
+
 TEST(Memory, copiesOfEveryKind) {
   context c;
   const char from[] = "abcdefgh";

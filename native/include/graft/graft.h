@@ -142,6 +142,9 @@ GRAFT_API int graft_context_stream(graft_context* context, void** stream);
 /* Device memory, 64-byte aligned at least (256 on CUDA). Not initialised. bytes = 0 gives NULL. */
 GRAFT_API int graft_malloc(graft_context* context, int64_t bytes, void** address);
 GRAFT_API int graft_free(graft_context* context, void* address);
+/* What graft_malloc can still give, and all there is: of the CUDA device, or of the host (what its
+   control group may have, if that is less). INT64_MAX where the system does not say. */
+GRAFT_API int graft_memory_info(graft_context* context, int64_t* free_bytes, int64_t* total_bytes);
 
 typedef enum graft_copy_kind {
   GRAFT_HOST_TO_DEVICE = 0,

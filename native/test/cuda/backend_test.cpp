@@ -93,6 +93,17 @@ TEST(CudaBackend, memory) {
   EXPECT_EQ(0, graft_context_threads(c));
   EXPECT_EQ(GRAFT_OK, graft_context_activate(c));
   void* address = nullptr;
+  int64_t left = 0, whole = 0, left_then = 0;
+  ASSERT_EQ(GRAFT_OK, graft_memory_info(c, &left, &whole)) << graft_last_error();
+  EXPECT_LE(left, whole);
+  void* large = nullptr;
+  ASSERT_EQ(GRAFT_OK, graft_malloc(c, int64_t{256} << 20, &large)) << graft_last_error();
+  ASSERT_EQ(GRAFT_OK, graft_memory_info(c, &left_then, &whole));
+  // Others may use the same card, so that it is not said by how much.
+  EXPECT_LT(left_then, left);
+  EXPECT_EQ(GRAFT_OK, graft_free(c, large));
+  expect_error(GRAFT_INVALID_ARGUMENT, graft_memory_info(c, nullptr, &whole),
+               {"memory_info", "free_bytes"});
   ASSERT_EQ(GRAFT_OK, graft_malloc(c, 1000, &address)) << graft_last_error();
   EXPECT_EQ(0u, reinterpret_cast<uintptr_t>(address) % 256);
   ASSERT_EQ(GRAFT_OK, graft_memset(c, address, 0x5A, 1000));

@@ -6,12 +6,17 @@ import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Unmatched;
 
-/** {@code graft bench}: kernels and whole steps, beside libtorch. */
+/** {@code graft bench}: kernels, whole steps beside libtorch, and what they hold. */
 @Command(
     name = "bench",
     mixinStandardHelpOptions = true,
     description = "Measures Graft beside libtorch on this machine.",
-    subcommands = {KernelsCommand.class, StepsCommand.class, BenchCommand.Jmh.class})
+    subcommands = {
+      KernelsCommand.class,
+      StepsCommand.class,
+      MemoryCommand.class,
+      BenchCommand.Jmh.class
+    })
 public final class BenchCommand {
 
   /** {@code graft bench jmh}. */

@@ -113,7 +113,8 @@ final class StepsCommand implements Callable<Integer> {
       long parameters,
       long activationBytes) {}
 
-  private ModelConfig config() {
+  /** The network an option names. */
+  static ModelConfig config(String model) {
     int dash = model.indexOf('-');
     String family = dash < 0 ? model : model.substring(0, dash);
     if (dash < 0 || !(family.equals("gpt2") || family.equals("bert"))) {
@@ -157,7 +158,7 @@ final class StepsCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    ModelConfig config = config();
+    ModelConfig config = config(model);
     Task kind = task(config);
     if (kind == Task.SEQUENCE_CLASSIFICATION) {
       config = ((BertConfig) config).withLabels(List.of("no", "yes"));

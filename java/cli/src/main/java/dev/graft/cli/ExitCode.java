@@ -6,10 +6,10 @@ final class ExitCode {
 
   static final int DONE = 0;
 
-  /** A defect of Graft, or the machine failed: memory, a device, a diverged training. */
+  /** A defect of Graft, or the machine failed: the heap, a device, a diverged training. */
   static final int FAILED = 1;
 
-  /** Bad input or wrong usage, told in one line. */
+  /** Bad input or wrong usage, or a device with too little memory for it, told in one line. */
   static final int INVALID_INPUT = 2;
 
   /** SIGINT, after saving: 128 + its number. */

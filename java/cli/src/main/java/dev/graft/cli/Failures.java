@@ -3,6 +3,7 @@ package dev.graft.cli;
 import dev.graft.bindings.GraftException;
 import dev.graft.io.InvalidInputException;
 import dev.graft.runtime.DeviceUnavailableException;
+import dev.graft.runtime.OutOfDeviceMemoryException;
 import dev.graft.train.NonFiniteTrainingException;
 import java.io.PrintWriter;
 import java.util.List;
@@ -69,6 +70,7 @@ final class Failures {
   private static boolean isInput(Throwable failure) {
     if (failure instanceof InvalidInputException
         || failure instanceof DeviceUnavailableException
+        || failure instanceof OutOfDeviceMemoryException
         || failure instanceof StandardStreams.OutputFailed) {
       return true;
     }

@@ -39,7 +39,7 @@ import picocli.CommandLine.ScopeType;
     exitCodeList = {
       "0:done",
       "1:a defect of graft, or the machine failed",
-      "2:bad input or usage; a line on standard error names the file and the cause",
+      "2:bad input or usage, or too little memory; a line on standard error names the cause",
       "130:interrupted (Ctrl-C), after saving a checkpoint",
       "143:terminated (SIGTERM), after saving a checkpoint"
     },

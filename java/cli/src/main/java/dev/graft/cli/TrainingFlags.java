@@ -145,7 +145,7 @@ final class TrainingFlags {
       paramLabel = "WHAT",
       order = 124,
       description =
-          "Less memory for more time, the same bits: none; activation, the outputs of norms and"
+          "Less memory for more time: none; activation, the outputs of norms and"
               + " GELU are computed again in the backward pass; or block, whole blocks are"
               + " (default: none; a resume may change it).")
   Recompute recompute;

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.cli.Cli.Result;
 import dev.graft.io.Json;
+import dev.graft.runtime.Device;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -526,6 +527,32 @@ class TrainAndApplyTest {
             "--resume")
         .done();
     assertThat(recompute()).isEqualTo("block");
+  }
+
+  @Test
+  void aRunTooLargeForTheDevice_isToldInOneLine_andTheNextMayTakeItsPlace() {
+    Path run = folder.resolve("runs/large");
+    List<Object> small =
+        Cli.SMALL.stream().map(part -> part.equals("4") ? (Object) "64" : part).toList();
+    Object[] command =
+        Cli.line(
+            List.of("pretrain", "--type", "gpt2", "--tokenizer-type", "char", "--steps", 2),
+            List.of("--train", text, "--out", run),
+            small);
+    System.setProperty(Device.MEMORY_LIMIT, "3000000");
+    try {
+      Cli.run(command)
+          .refused(
+              "cpu is out of memory: ",
+              " bytes were asked for activations of 1536 tokens, ",
+              " of 3,000,000 are free; held: ",
+              "Would fit: recompute none ",
+              ", recompute block ");
+    } finally {
+      System.clearProperty(Device.MEMORY_LIMIT);
+    }
+    assertThat(run.resolve("checkpoints")).doesNotExist();
+    Cli.run(command).done();
   }
 
   private static String recompute() {

@@ -42,16 +42,29 @@ public final class ActivationArena implements AutoCloseable {
 
   void add(Program program, long bytes) {
     if (bytes > capacity) {
-      arena.close();
-      arena = new Arena(device, name);
-      address = arena.allocate(bytes, "activations of " + program.name());
-      capacity = bytes;
-      for (Program bound : programs) {
-        bound.bind();
+      long before = capacity;
+      try {
+        hold(bytes, program.name());
+      } catch (RuntimeException e) {
+        // The others go on as before.
+        hold(before, "the smaller buckets");
+        throw e;
       }
     }
     programs.add(program);
     program.bind();
+  }
+
+  /** The old block goes first: both may not fit. */
+  private void hold(long bytes, String of) {
+    arena.close();
+    arena = new Arena(device, name);
+    capacity = 0;
+    address = arena.allocate(bytes, "activations of " + of);
+    capacity = bytes;
+    for (Program bound : programs) {
+      bound.bind();
+    }
   }
 
   void remove(Program program) {

@@ -1,8 +1,8 @@
 package dev.graft.program;
 
-import dev.graft.bindings.GraftException;
 import dev.graft.runtime.Device;
 import dev.graft.runtime.FusionChoice;
+import dev.graft.runtime.OutOfDeviceMemoryException;
 import dev.graft.runtime.Tensor;
 import dev.graft.runtime.UnsupportedEpilogueException;
 import java.util.IdentityHashMap;
@@ -61,11 +61,8 @@ final class FusionTiming {
         }
       }
       return FusionChoice.of(whole, alone);
-    } catch (IllegalStateException e) {
-      if (e.getCause() instanceof GraftException.OutOfNativeMemory) {
-        return null;
-      }
-      throw e;
+    } catch (OutOfDeviceMemoryException e) {
+      return null;
     }
   }
 

@@ -739,6 +739,9 @@ public final class Ops {
   }
 
   private boolean fuses(Fusion fusion) {
+    if (program.isPlan()) {
+      return false;
+    }
     Device device = program.device();
     Gemm gemm = device.gemm();
     return switch (gemm.fusing()) {

@@ -46,6 +46,7 @@ public final class Program implements AutoCloseable {
 
   private final String name;
   private final ActivationArena arena;
+  private final boolean plan;
   private final List<Call> recorded = new ArrayList<>();
   private final Map<Tensor, Activation> activations = new IdentityHashMap<>();
   private Call[] calls;
@@ -56,8 +57,25 @@ public final class Program implements AutoCloseable {
 
   /** An empty program whose activations will live in {@code arena}. */
   public Program(String name, ActivationArena arena) {
+    this(name, arena, false);
+  }
+
+  private Program(String name, ActivationArena arena, boolean plan) {
     this.name = name;
     this.arena = arena;
+    this.plan = plan;
+  }
+
+  /**
+   * A program that is recorded for its {@link #activationBytes} alone: nothing is timed for it, and
+   * it cannot be sealed.
+   */
+  public static Program plan(String name, ActivationArena arena) {
+    return new Program(name, arena, true);
+  }
+
+  boolean isPlan() {
+    return plan;
   }
 
   public String name() {
@@ -104,7 +122,10 @@ public final class Program implements AutoCloseable {
   /** Ends the recording: lays out the activations and binds the calls. */
   public Program seal() {
     requireRecording();
-    layOut();
+    if (plan) {
+      throw new IllegalStateException("program " + name + " is a plan");
+    }
+    bytes = layOut();
     calls = recorded.toArray(new Call[0]);
     arena.add(this, bytes);
     return this;
@@ -113,8 +134,11 @@ public final class Program implements AutoCloseable {
   /**
    * Greedy by size: the largest activation first, each at the lowest offset that is free during its
    * whole life.
+   *
+   * @return bytes of all
    */
-  private void layOut() {
+  private long layOut() {
+    long whole = 0;
     List<Activation> order = new ArrayList<>();
     for (Activation activation : activations.values()) {
       if (activation.last >= 0 || activation.keep) {
@@ -140,8 +164,9 @@ public final class Program implements AutoCloseable {
         activation.offset = Math.max(activation.offset, other.end());
       }
       placed.add(activation);
-      bytes = Math.max(bytes, activation.end());
+      whole = Math.max(whole, activation.end());
     }
+    return whole;
   }
 
   void bind() {
@@ -156,9 +181,12 @@ public final class Program implements AutoCloseable {
     }
   }
 
-  /** Bytes of activations, lifetimes shared. */
+  /**
+   * Bytes of activations, lifetimes shared; of a recording that is not sealed, those of its calls
+   * so far.
+   */
   public long activationBytes() {
-    return bytes;
+    return calls == null ? layOut() : bytes;
   }
 
   /** Number of native calls a run makes. */

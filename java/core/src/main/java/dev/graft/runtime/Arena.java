@@ -1,5 +1,6 @@
 package dev.graft.runtime;
 
+import dev.graft.bindings.GraftException;
 import dev.graft.bindings.Status;
 import dev.graft.bindings.global.graft;
 import java.util.ArrayList;
@@ -15,7 +16,7 @@ public final class Arena extends NativeOwner {
   private final Device device;
   private final String name;
   private final List<Pointer> blocks = new ArrayList<>();
-  private long bytes;
+  private volatile long bytes;
 
   /** An empty arena on {@code device}; {@code name} appears in messages. */
   public Arena(Device device, String name) {
@@ -27,6 +28,10 @@ public final class Arena extends NativeOwner {
   /** The device the memory is on. */
   public Device device() {
     return device;
+  }
+
+  String name() {
+    return name;
   }
 
   /** Bytes allocated so far. */
@@ -41,21 +46,36 @@ public final class Arena extends NativeOwner {
     return tensor;
   }
 
-  /** The address of {@code size} zeroed bytes; 0 for none. */
+  /**
+   * Refuses what could not be allocated in full, before a part of it is.
+   *
+   * @throws OutOfDeviceMemoryException if so many bytes are not free
+   */
+  public void requireRoom(long size, String what) {
+    requireOpen();
+    if (size > device.memory().free()) {
+      throw new OutOfDeviceMemoryException(device, what, size, null);
+    }
+  }
+
+  /**
+   * The address of {@code size} zeroed bytes; 0 for none.
+   *
+   * @throws OutOfDeviceMemoryException if the device has not so much left
+   */
   public synchronized long allocate(long size, String what) {
     requireOpen();
     if (size == 0) {
       return 0;
     }
+    if (size > device.roomUnderLimit()) {
+      throw new OutOfDeviceMemoryException(device, what, size, null);
+    }
     try (PointerPointer<Pointer> out = new PointerPointer<>(1)) {
       try {
         Status.check(graft.graft_malloc(device.context(), size, out));
-      } catch (RuntimeException e) {
-        throw new IllegalStateException(
-            String.format(
-                "%s: no memory for %s: %,d bytes asked for, %,d bytes held",
-                description(), what, size, bytes),
-            e);
+      } catch (GraftException.OutOfNativeMemory e) {
+        throw new OutOfDeviceMemoryException(device, what, size, e);
       }
       Pointer block = out.get();
       blocks.add(block);
@@ -71,6 +91,7 @@ public final class Arena extends NativeOwner {
       graft.graft_free(device.handle(), block);
     }
     blocks.clear();
+    bytes = 0;
     device.remove(this);
   }
 

@@ -4,7 +4,6 @@ import static org.bytedeco.cuda.global.cublas.CUBLAS_STATUS_SUCCESS;
 import static org.bytedeco.cuda.global.cublas.cublasLtCreate;
 import static org.bytedeco.cuda.global.cublas.cublasLtDestroy;
 
-import dev.graft.bindings.GraftException;
 import dev.graft.bindings.global.graft;
 import dev.graft.bindings.graft_cast_args;
 import java.nio.file.Path;
@@ -233,11 +232,9 @@ final class CublasLtGemm implements Gemm {
             fastest = remembered(proposal, microseconds);
           }
         }
-      } catch (IllegalStateException e) {
+      } catch (OutOfDeviceMemoryException e) {
         // No room for a second result: the library's own favourite it is.
-        if (!(e.getCause() instanceof GraftException.OutOfNativeMemory)) {
-          throw e;
-        }
+        return remembered(proposals[0], 0);
       }
       return fastest != null ? fastest : remembered(proposals[0], 0);
     }

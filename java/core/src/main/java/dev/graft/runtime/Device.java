@@ -8,12 +8,17 @@ import dev.graft.bindings.graft_event;
 import dev.graft.bindings.graft_step_inputs;
 import dev.graft.bindings.graft_step_results;
 import java.util.Collections;
+import java.util.Comparator;
 import java.util.IdentityHashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerPointer;
 
@@ -28,6 +33,13 @@ public final class Device extends NativeOwner {
     EMULATED
   }
 
+  /**
+   * System property: the most bytes that arenas of one device may hold together. To share a device,
+   * or to see what a run does when there is no more.
+   */
+  public static final String MEMORY_LIMIT = "dev.graft.memory.limit";
+
+  private static final long CARD_RESERVE = 512L << 20;
   private static final Pattern CUDA_NAME = Pattern.compile("cuda(?::(\\d{1,3}))?");
 
   /** CUDA's name for its default stream where a null would mean none: cudaStreamLegacy. */
@@ -44,13 +56,19 @@ public final class Device extends NativeOwner {
   private final Set<Arena> arenas = Collections.newSetFromMap(new IdentityHashMap<>());
   private final Set<Graph> graphs = Collections.newSetFromMap(new IdentityHashMap<>());
   private final Staging staging;
+  private final long memoryLimit;
   private Gemm gemm;
 
   private Device(Kind kind, String name, int index, int threads) {
-    this(kind, name, index, threads, null);
+    this(kind, name, index, threads, null, limit());
   }
 
-  private Device(Kind kind, String name, int index, int threads, Pointer stream) {
+  private static long limit() {
+    return Long.getLong(MEMORY_LIMIT, Long.MAX_VALUE);
+  }
+
+  private Device(Kind kind, String name, int index, int threads, Pointer stream, long memoryLimit) {
+    this.memoryLimit = memoryLimit;
     this.kind = kind;
     this.captures = kind != Kind.CPU && (stream == null || stream.address() != LEGACY_STREAM);
     this.name = name;
@@ -84,6 +102,11 @@ public final class Device extends NativeOwner {
       throw new IllegalArgumentException("threads: expected at least 0, got " + threads);
     }
     return new Device(Kind.CPU, "cpu", 0, threads);
+  }
+
+  /** The processor where it is part of an emulated device, whose own the limit is. */
+  static Device cpuWithoutLimit() {
+    return new Device(Kind.CPU, "cpu", 0, 0, null, Long.MAX_VALUE);
   }
 
   /**
@@ -120,7 +143,7 @@ public final class Device extends NativeOwner {
    */
   public static Device cuda(int index, Pointer stream) {
     requireCard(index);
-    return new Device(Kind.CUDA, "cuda:" + index, index, 0, orLegacy(stream));
+    return new Device(Kind.CUDA, "cuda:" + index, index, 0, orLegacy(stream), limit());
   }
 
   private static Pointer orLegacy(Pointer stream) {
@@ -142,7 +165,7 @@ public final class Device extends NativeOwner {
   /** The same on a stream of the caller's, as {@link #cuda(int, Pointer)} is. */
   static Device emulated(Pointer stream) {
     CudaBackend.requireEmulated();
-    return new Device(Kind.EMULATED, "emulate", 0, 0, orLegacy(stream));
+    return new Device(Kind.EMULATED, "emulate", 0, 0, orLegacy(stream), limit());
   }
 
   /**
@@ -226,6 +249,60 @@ public final class Device extends NativeOwner {
   /** The context without the check, for owners that give memory back while this closes. */
   graft_context handle() {
     return context;
+  }
+
+  /**
+   * Memory of a device; {@link Long#MAX_VALUE} each where the system does not say.
+   *
+   * @param total all there is, in bytes
+   * @param free what can still be allocated
+   */
+  public record Memory(long total, long free) {
+    /** Whether the system says. */
+    public boolean isKnown() {
+      return free != Long.MAX_VALUE;
+    }
+  }
+
+  /** What memory there is, and what of it is free; see also {@link #MEMORY_LIMIT}. */
+  public Memory memory() {
+    try (LongPointer free = new LongPointer(1);
+        LongPointer total = new LongPointer(1)) {
+      Status.check(graft.graft_memory_info(context(), free, total));
+      return new Memory(Math.min(total.get(), memoryLimit), Math.min(free.get(), roomUnderLimit()));
+    }
+  }
+
+  /**
+   * Of so many free bytes those that activations should leave: on a card for graphs and for what
+   * products are timed in, on the processor for the scratch of products.
+   */
+  public long reserveOf(long free) {
+    return switch (kind) {
+      case CPU -> free / 16;
+      case CUDA -> CARD_RESERVE;
+      case EMULATED -> 0;
+    };
+  }
+
+  /** Bytes of its arenas by their names, the largest first. */
+  public synchronized Map<String, Long> held() {
+    return arenas.stream()
+        .filter(arena -> arena.bytes() > 0)
+        .collect(Collectors.groupingBy(Arena::name, Collectors.summingLong(Arena::bytes)))
+        .entrySet()
+        .stream()
+        .sorted(Map.Entry.<String, Long>comparingByValue(Comparator.reverseOrder()))
+        .collect(
+            Collectors.toMap(
+                Map.Entry::getKey, Map.Entry::getValue, Long::sum, LinkedHashMap::new));
+  }
+
+  /** Bytes the limit leaves. */
+  synchronized long roomUnderLimit() {
+    return memoryLimit == Long.MAX_VALUE
+        ? memoryLimit
+        : Math.max(0, memoryLimit - arenas.stream().mapToLong(Arena::bytes).sum());
   }
 
   synchronized void add(Arena arena) {

@@ -15,7 +15,7 @@ import org.bytedeco.javacpp.Pointer;
  */
 final class EmulatedGemm implements Gemm {
   private final Device device;
-  private final Device host = Device.cpu();
+  private final Device host = Device.cpuWithoutLimit();
   private final OneDnnGemm products = new OneDnnGemm(host);
   private final List<Bound> bound = new ArrayList<>();
   private final Runner runner = new Runner();

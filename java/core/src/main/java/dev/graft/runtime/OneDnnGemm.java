@@ -181,6 +181,16 @@ final class OneDnnGemm implements Gemm {
     if (bytes <= scratchBytes) {
       return;
     }
+    long before = scratchBytes;
+    try {
+      holdScratch(bytes);
+    } catch (RuntimeException e) {
+      holdScratch(before);
+      throw e;
+    }
+  }
+
+  private void holdScratch(long bytes) {
     if (scratch != null) {
       scratch.close();
     }

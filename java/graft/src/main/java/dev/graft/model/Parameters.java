@@ -29,9 +29,6 @@ import java.util.function.ToDoubleFunction;
 public final class Parameters implements AutoCloseable {
   private static final int CHUNK = 1 << 20;
 
-  /** Gradients begin at multiples of so many elements: 256 bytes. */
-  private static final long GRADIENT_ALIGNMENT = 64;
-
   /** How a fresh parameter begins. */
   enum Init {
     NORMAL,
@@ -127,6 +124,13 @@ public final class Parameters implements AutoCloseable {
       return trains() ? grad() : null;
     }
 
+    /** Where its gradient and moments lie; nulls: nowhere, training is not enabled. */
+    void trainIn(Tensor gradient, Tensor first, Tensor second) {
+      grad = gradient;
+      firstMoment = first;
+      secondMoment = second;
+    }
+
     /** fp32; there while training. */
     public Tensor grad() {
       if (grad == null) {
@@ -159,8 +163,7 @@ public final class Parameters implements AutoCloseable {
   private final Map<String, String> fileKeys = new LinkedHashMap<>();
   private Arena adapterWeights;
   private int adapterParameters;
-  private Arena training;
-  private Tensor gradientBlock;
+  private TrainingMemory training;
 
   /**
    * @param owner whose tensors these are to be, read-only and not freed here; null for own ones
@@ -348,26 +351,7 @@ public final class Parameters implements AutoCloseable {
     if (training != null) {
       return;
     }
-    training = new Arena(device, "gradients and moments");
-    gradientBlock =
-        training.zeros(
-            "gradients",
-            DType.FLOAT32,
-            all.stream()
-                .filter(Parameter::trainable)
-                .mapToLong(p -> gradientRoom(p.weight.count()))
-                .sum());
-    long at = gradientBlock.address();
-    for (Parameter p : all) {
-      if (!p.trainable()) {
-        continue;
-      }
-      p.grad = new Tensor(p.name() + " gradient", DType.FLOAT32, p.weight.shape());
-      p.grad.place(training, at);
-      at += gradientRoom(p.weight.count()) * DType.FLOAT32.bytes();
-      p.firstMoment = training.zeros(p.name() + " m", DType.FLOAT32, p.weight.shape());
-      p.secondMoment = training.zeros(p.name() + " v", DType.FLOAT32, p.weight.shape());
-    }
+    training = new TrainingMemory(device, all);
   }
 
   /** Frees gradients and moments. */
@@ -375,25 +359,15 @@ public final class Parameters implements AutoCloseable {
     if (training != null) {
       training.close();
       training = null;
-      gradientBlock = null;
-      for (Parameter p : all) {
-        p.grad = null;
-        p.firstMoment = null;
-        p.secondMoment = null;
-      }
     }
-  }
-
-  private static long gradientRoom(long count) {
-    return (count + GRADIENT_ALIGNMENT - 1) / GRADIENT_ALIGNMENT * GRADIENT_ALIGNMENT;
   }
 
   /** All gradients as the one block they lie in, small gaps of zeros between them; fp32 [n]. */
   public Tensor gradientBlock() {
-    if (gradientBlock == null) {
+    if (training == null) {
       throw new IllegalStateException("there are no gradients: training is not enabled");
     }
-    return gradientBlock;
+    return training.gradientBlock();
   }
 
   /** Elements of the published tensors that training changes. */

@@ -3,6 +3,7 @@ package dev.graft.model;
 import dev.graft.data.Batch;
 import dev.graft.program.ActivationArena;
 import dev.graft.program.Program;
+import dev.graft.runtime.OutOfDeviceMemoryException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -120,6 +121,38 @@ final class Steps implements AutoCloseable {
 
   private Step record(int tokens, int masked) {
     Program program = new Program(tokens + " tokens", arena);
+    try {
+      Step step = record(program, tokens, masked, recompute);
+      program.seal();
+      return step;
+    } catch (OutOfDeviceMemoryException e) {
+      program.close();
+      // A larger block would take the place of the one that is held.
+      long free = arena.bytes() + network.device().memory().free();
+      long room = free - network.device().reserveOf(free);
+      throw e.with(
+          WhatFits.sentence(
+              tokens,
+              inputs.limits.maxSeqlen(),
+              room,
+              backward,
+              (fewer, level) ->
+                  activationBytes(fewer, (int) ((long) masked * fewer / tokens), level)));
+    } catch (RuntimeException e) {
+      program.close();
+      throw e;
+    }
+  }
+
+  /** Bytes of activations a step over such a bucket needs. */
+  long activationBytes(int tokens, int masked, Recompute level) {
+    try (Program program = Program.plan(tokens + " tokens", arena)) {
+      record(program, tokens, masked, level);
+      return program.activationBytes();
+    }
+  }
+
+  private Step record(Program program, int tokens, int masked, Recompute level) {
     StepSpec spec =
         new StepSpec(
             tokens,
@@ -131,14 +164,13 @@ final class Steps implements AutoCloseable {
             dropout,
             keepHidden,
             keepLogits,
-            recompute);
+            level);
     Recording recording =
         new Recording(program, spec, inputs, network.dtype(), network.classLoss());
     Outputs outputs = network.record(recording);
     if (!loss && !keepHidden) {
       program.keep(outputs.last);
     }
-    program.seal();
     return new Step(program, outputs);
   }
 

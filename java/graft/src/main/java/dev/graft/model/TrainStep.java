@@ -96,6 +96,26 @@ public final class TrainStep implements AutoCloseable {
   }
 
   /**
+   * Records the batch's bucket if it comes for the first time. What can fail for want of memory
+   * fails here, before anything of the step was computed.
+   *
+   * @throws dev.graft.runtime.OutOfDeviceMemoryException saying what was asked for, what is free
+   *     and what would fit
+   */
+  public void prepare(Batch batch) {
+    steps.of(batch);
+  }
+
+  /**
+   * Bytes of activations a step over a batch of so many tokens needs, by recording it.
+   *
+   * @param masked rows with a label among them, for masked words
+   */
+  public long activationBytes(int tokens, int masked, Recompute level) {
+    return steps.activationBytes(tokens, masked, level);
+  }
+
+  /**
    * Adds the gradients of a batch's loss to the parameters' gradients.
    *
    * @param seed of the dropout masks

@@ -82,7 +82,7 @@ abstract class RecipeBuilder<B> {
     return self();
   }
 
-  /** Trades time for memory, with the same bits; see {@link Recompute}. */
+  /** Trades time for memory; see {@link Recompute}. */
   public B recompute(Recompute value) {
     recompute = value;
     return self();

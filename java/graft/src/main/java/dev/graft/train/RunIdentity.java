@@ -8,6 +8,7 @@ import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.model.Network;
 import dev.graft.model.Parameters.Parameter;
+import dev.graft.model.Recompute;
 import dev.graft.runtime.CudaBackend;
 import java.io.IOException;
 import java.io.InputStream;
@@ -83,6 +84,9 @@ final class RunIdentity {
     v.put("native library", Native.HASH);
     if (!network.device().isHost()) {
       v.put("CUDA library", Native.cudaHash());
+      // The other levels have each other's bits: see Recompute.
+      boolean apart = options.recompute() == Recompute.ACTIVATION;
+      v.put("option recompute", apart ? "activation" : "none or block");
     }
     return new RunIdentity(v);
   }

@@ -76,8 +76,8 @@ public final class RunSettings {
   }
 
   /**
-   * Changes what a run computes again in its backward pass, from its next resume on. It is the one
-   * setting that changes no bit of the result, only memory and time.
+   * Changes what a run computes again in its backward pass, from its next resume on: memory and
+   * time, but no bit of the result; where {@link Recompute} has an exception the resume is refused.
    *
    * @throws InvalidInputException if there is no run, or its settings cannot be written
    */

@@ -9,6 +9,7 @@ import dev.graft.model.OptimizerOptions;
 import dev.graft.model.Parameters.Parameter;
 import dev.graft.model.TrainStep;
 import dev.graft.runtime.Device;
+import dev.graft.runtime.OutOfDeviceMemoryException;
 import java.util.Arrays;
 
 /**
@@ -178,7 +179,7 @@ public final class Trainer {
         }
         selection = new ModelSelection(network, evaluator, options, files);
         clock.start(progress);
-        return loop(files);
+        return run(files);
       } finally {
         step = null;
       }
@@ -222,9 +223,30 @@ public final class Trainer {
     network.parameters().syncCompute();
   }
 
+  /** Saves the run if its memory ends: with less of it per step it can go on from there. */
+  private TrainingResult run(RunFiles files) {
+    try {
+      return loop(files);
+    } catch (OutOfDeviceMemoryException e) {
+      // Of several processes one alone may be short of memory, and a checkpoint is a matter of all.
+      if (progress.step == 0 || exchange.size() > 1 || !files.writes()) {
+        throw e;
+      }
+      readBack();
+      save(files);
+      throw e.with(
+          String.format(
+              "The run is saved at step %,d in %s; a resume may change what is computed again",
+              progress.step, files.lastCheckpoint()));
+    }
+  }
+
   private TrainingResult loop(RunFiles files) {
     while (progress.step < totalSteps && progress.stoppedEarly == 0 && fillBatches()) {
       unfreeze();
+      for (Batch batch : batches) {
+        step.prepare(batch);
+      }
       optimizerStep();
       boolean last = progress.step == totalSteps;
       boolean report = last || progress.step % options.logEvery() == 0;
@@ -397,7 +419,13 @@ public final class Trainer {
 
   private void evaluate() {
     clock.pause();
-    selection.evaluate(progress);
+    try {
+      selection.evaluate(progress);
+    } catch (OutOfDeviceMemoryException e) {
+      // Its losses are none of the training's.
+      device.lossReset();
+      throw e;
+    }
     clock.resume();
   }
 

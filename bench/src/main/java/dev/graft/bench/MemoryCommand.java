@@ -1,0 +1,111 @@
+package dev.graft.bench;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.graft.io.InvalidInputException;
+import dev.graft.io.Json;
+import dev.graft.model.Limits;
+import dev.graft.model.ModelConfig;
+import dev.graft.model.Network;
+import dev.graft.model.OptimizerOptions;
+import dev.graft.model.Recompute;
+import dev.graft.model.Task;
+import dev.graft.model.TrainStep;
+import dev.graft.runtime.DType;
+import dev.graft.runtime.Device;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/** {@code graft bench memory}: what a training step holds. */
+@Command(
+    name = "memory",
+    mixinStandardHelpOptions = true,
+    sortOptions = false,
+    description =
+        "What a training step holds on a device: weights, gradients, moments, and the activations at"
+            + " each level of --recompute, as they are laid out when the step is recorded. Nothing is"
+            + " computed, so that --device emulate shows a card's figures without one.")
+final class MemoryCommand implements Callable<Integer> {
+  @Option(
+      names = "--model",
+      description = "gpt2-SIZE or bert-SIZE, as pretrain knows them (default: ${DEFAULT-VALUE}).",
+      defaultValue = "gpt2-small")
+  String model;
+
+  @Option(
+      names = "--tokens",
+      description = "Tokens of a sequence (default: the model's positions).",
+      defaultValue = "0")
+  int tokens;
+
+  @Option(
+      names = "--batch",
+      description = "Sequences of a step (default: ${DEFAULT-VALUE}).",
+      defaultValue = "16")
+  int batch;
+
+  @Option(names = "--dtype", description = "fp32 or bf16.", defaultValue = "bf16")
+  String dtype;
+
+  @Option(
+      names = "--device",
+      description = "cpu, cuda, cuda:N or emulate (default: ${DEFAULT-VALUE}).",
+      defaultValue = "cpu")
+  String device;
+
+  @Option(names = "--json", description = "One JSON object on standard output.")
+  boolean json;
+
+  @Override
+  public Integer call() {
+    ModelConfig config = StepsCommand.config(model).withDropout(0, 0, 0);
+    int length = tokens == 0 ? config.maxPositions() : tokens;
+    long all = (long) batch * length;
+    if (batch < 1 || length < 1 || length > config.maxPositions() || all % 128 != 0) {
+      throw new InvalidInputException(
+          String.format(
+              "expected sequences of 1 to %d tokens, a multiple of 128 together, got %d of %d",
+              config.maxPositions(), batch, length));
+    }
+    boolean words = !config.modelType().equals("gpt2");
+    // As many as are masked on average.
+    int masked = words ? (int) (all * 15 / 100) : 0;
+    ObjectNode line = Json.object().put("model", model).put("dtype", dtype).put("tokens", all);
+    try (Device on = Device.open(device, 0);
+        Network network =
+            Network.create(
+                on, config, words ? Task.MASKED_LM : Task.CAUSAL_LM, DType.parse(dtype), 1);
+        TrainStep step =
+            new TrainStep(
+                network,
+                new Limits((int) all, batch, length),
+                OptimizerOptions.defaults(),
+                false)) {
+      for (Map.Entry<String, Long> held : on.held().entrySet()) {
+        line.put(held.getKey(), held.getValue());
+      }
+      for (Recompute level : Recompute.values()) {
+        line.put(
+            "activations, recompute " + level.name().toLowerCase(Locale.ROOT),
+            step.activationBytes((int) all, masked, level));
+      }
+    }
+    if (json) {
+      System.out.println(Json.line(line));
+    } else {
+      line.properties()
+          .forEach(
+              one ->
+                  System.out.printf(
+                      Locale.ROOT,
+                      one.getValue().isNumber() ? "%-32s %,18d%n" : "%-32s %18s%n",
+                      one.getKey(),
+                      one.getValue().isNumber()
+                          ? (Object) one.getValue().longValue()
+                          : one.getValue().asText()));
+    }
+    return 0;
+  }
+}
