@@ -15,6 +15,7 @@ import picocli.CommandLine.Unmatched;
       KernelsCommand.class,
       StepsCommand.class,
       MemoryCommand.class,
+      ScalingCommand.class,
       BenchCommand.Jmh.class
     })
 public final class BenchCommand {

@@ -3,9 +3,7 @@ package dev.graft.bench;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
-import dev.graft.model.BertConfig;
 import dev.graft.model.ModelConfig;
-import dev.graft.model.Presets;
 import dev.graft.model.Task;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
@@ -13,12 +11,11 @@ import dev.graft.verify.Clock;
 import dev.graft.verify.DeviceLimits;
 import dev.graft.verify.PyTorchPeer;
 import dev.graft.verify.StepRun;
-import java.util.Arrays;
-import java.util.List;
 import java.util.Locale;
 import java.util.OptionalLong;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code graft bench steps}: whole training steps. */
@@ -30,46 +27,8 @@ import picocli.CommandLine.Option;
         "Times a training step of a whole network on random weights and tokens: milliseconds, tokens"
             + " a second, share of the matrix rate measured in the same run, and peak memory.")
 final class StepsCommand implements Callable<Integer> {
-  private static final int GPT2_VOCABULARY = 50257;
-  private static final int BERT_VOCABULARY = 30522;
 
-  @Option(
-      names = "--model",
-      description = "gpt2-SIZE or bert-SIZE, as pretrain knows them (default: ${DEFAULT-VALUE}).",
-      defaultValue = "gpt2-small")
-  String model;
-
-  @Option(
-      names = "--tokens",
-      description = "Tokens of a sequence (default: the model's positions).",
-      defaultValue = "0")
-  int tokens;
-
-  @Option(
-      names = "--batch",
-      description = "Sequences of a step (default: ${DEFAULT-VALUE}).",
-      defaultValue = "1")
-  int batch;
-
-  @Option(
-      names = "--lengths",
-      paramLabel = "N",
-      split = ",",
-      description =
-          "Instead of --tokens and --batch: tokens of each sequence of the step, as a data set has"
-              + " them. Peers pad to the longest.")
-  int[] lengths;
-
-  @Option(
-      names = "--task",
-      description =
-          "bert: mlm (masked words), pretraining (with next sentences; the default) or classifier"
-              + " (two labels).",
-      defaultValue = "pretraining")
-  String task;
-
-  @Option(names = "--dtype", description = "fp32 or bf16.", defaultValue = "bf16")
-  String dtype;
+  @Mixin StepShape shape;
 
   @Option(
       names = "--steps",
@@ -162,9 +121,15 @@ final class StepsCommand implements Callable<Integer> {
     Task kind = task(config);
     if (kind == Task.SEQUENCE_CLASSIFICATION) {
       config = ((BertConfig) config).withLabels(List.of("no", "yes"));
+  @Override
+  public Integer call() {
+    if (steps < 1) {
+      throw new InvalidInputException("--steps: expected at least 1, got " + steps);
     }
-    DType type = DType.parse(dtype);
-    int[] all = lengths(config);
+    ModelConfig config = shape.config();
+    Task kind = shape.task();
+    DType type = shape.type();
+    int[] all = shape.lengths();
     ObjectNode peerCase = python == null ? null : pytorchCase(config, kind, type, all);
     Figures figures;
     try (Device device = Device.cpu(threads);
@@ -233,21 +198,12 @@ final class StepsCommand implements Callable<Integer> {
     }
   }
 
-  /** {@code 8x128}, or of uneven lengths {@code 8 of 12 to 128}. */
-  private static String shape(int[] all) {
-    int shortest = Arrays.stream(all).min().orElseThrow();
-    int longest = Arrays.stream(all).max().orElseThrow();
-    return shortest == longest
-        ? all.length + "x" + longest
-        : all.length + " of " + shortest + " to " + longest;
-  }
-
   private ObjectNode json(Figures f, int[] all) {
     ObjectNode line =
         Json.object()
-            .put("model", model)
-            .put("dtype", dtype)
-            .put("shape", shape(all))
+            .put("model", shape.model)
+            .put("dtype", shape.dtype)
+            .put("shape", StepRun.label(all))
             .put("parameters", f.parameters())
             .put("graft_ms", 1e3 * f.graftSeconds())
             .put("tokens_per_second", f.tokens() / f.graftSeconds())
@@ -276,10 +232,10 @@ final class StepsCommand implements Callable<Integer> {
             + "step            %,.1f ms, %,.0f tokens/s%n"
             + "of matrix rate  %.0f %% of %,.0f GFLOP/s, %,.1f GFLOP a step in %d native calls%n"
             + "activations     %,.0f MiB%n",
-        model,
+        shape.model,
         f.parameters(),
-        dtype,
-        shape(all),
+        shape.dtype,
+        StepRun.label(all),
         1e3 * f.graftSeconds(),
         f.tokens() / f.graftSeconds(),
         100 * f.flops() / f.graftSeconds() / f.limit(),

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 import static org.assertj.core.api.Assumptions.assumeThat;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.data.Batch;
 import dev.graft.io.Json;
@@ -12,6 +13,7 @@ import dev.graft.model.Task;
 import dev.graft.verify.StepFlops;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -22,7 +24,7 @@ class StepsCommandTest {
   private static final long GIB = 1L << 30;
 
   /** The command in a process of its own, whose peak of memory is no other test's. */
-  private static ObjectNode run(String... arguments) throws IOException, InterruptedException {
+  private static String output(String... arguments) throws IOException, InterruptedException {
     List<String> command =
         new ArrayList<>(
             List.of(
@@ -34,16 +36,20 @@ class StepsCommandTest {
                 "-cp",
                 System.getProperty("java.class.path"),
                 "dev.graft.cli.Main",
-                "bench",
-                "steps",
-                "--json"));
+                "bench"));
     command.addAll(List.of(arguments));
     Process process =
         new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
     ByteArrayOutputStream out = new ByteArrayOutputStream();
     process.getInputStream().transferTo(out);
     assertThat(process.waitFor()).isZero();
-    return Json.parseObject(Path.of("output"), out.toByteArray());
+    return out.toString(StandardCharsets.UTF_8);
+  }
+
+  private static ObjectNode steps(String... arguments) throws IOException, InterruptedException {
+    List<String> all = new ArrayList<>(List.of("steps", "--json"));
+    all.addAll(List.of(arguments));
+    return (ObjectNode) Json.MAPPER.readTree(output(all.toArray(new String[0])));
   }
 
   /** The bound the project promises: weights, gradients, moments, activations, and the JVM. */
@@ -51,7 +57,7 @@ class StepsCommandTest {
   void gpt2Of124MillionAt1024TokensInBf16_trainsWithin4GiB() throws Exception {
     assumeThat(Files.exists(Path.of("/proc/self/status"))).as("a system that tells").isTrue();
     ObjectNode line =
-        run("--model", "gpt2-small", "--tokens", "1024", "--dtype", "bf16", "--steps", "1");
+        steps("--model", "gpt2-small", "--tokens", "1024", "--dtype", "bf16", "--steps", "1");
     assertThat(line.get("parameters").asLong()).isEqualTo(124_439_808);
     long peak = line.get("peak_rss_bytes").asLong();
     // Master weights, gradients and two moments in fp32 alone are 4 x 4 bytes a parameter.
@@ -62,7 +68,7 @@ class StepsCommandTest {
   @Test
   void libtorchBesideIt_givesBothTimes() throws Exception {
     ObjectNode line =
-        run(
+        steps(
             "--model",
             "bert-tiny",
             "--tokens",
@@ -100,5 +106,29 @@ class StepsCommandTest {
     assertThat(
             StepFlops.of(Presets.gpt2().get("small").withVocabSize(50257), Task.CAUSAL_LM, batch))
         .isEqualTo(products + attention);
+  }
+
+  @Test
+  void numbersOfCores_areDoubled_upToAll() {
+    assertThat(ScalingCommand.doublings(1)).containsExactly(1);
+    assertThat(ScalingCommand.doublings(2)).containsExactly(1, 2);
+    assertThat(ScalingCommand.doublings(12)).containsExactly(1, 2, 4, 8, 12);
+  }
+
+  @Test
+  void scaling_timesEachNumberOfThreads() throws Exception {
+    String[] lines =
+        output("scaling", "--json", "--model", "bert-tiny", "--tokens", "16", "--steps", "1")
+            .split("\n");
+    assertThat(lines).hasSizeGreaterThanOrEqualTo(1);
+    JsonNode first = Json.MAPPER.readTree(lines[0]);
+    assertThat(first.path("threads").asInt()).isEqualTo(1);
+    assertThat(first.path("speed_up").asDouble()).isEqualTo(1);
+    assertThat(first.path("efficiency").asDouble()).isEqualTo(1);
+    JsonNode last = Json.MAPPER.readTree(lines[lines.length - 1]);
+    double speedUp = first.path("graft_ms").asDouble() / last.path("graft_ms").asDouble();
+    assertThat(last.path("speed_up").asDouble()).isCloseTo(speedUp, within(1e-9));
+    assertThat(last.path("efficiency").asDouble())
+        .isCloseTo(speedUp / last.path("threads").asInt(), within(1e-9));
   }
 }

@@ -7,6 +7,7 @@ import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.Locale;
 import java.util.Map;
 
 /** A training step beside transformers' models, which pad to the longest sequence. */
@@ -40,13 +41,9 @@ final class StepCase implements SpeedCase {
 
   @Override
   public String shape() {
-    int shortest = Arrays.stream(lengths).min().orElseThrow();
-    int longest = Arrays.stream(lengths).max().orElseThrow();
-    return shortest == longest
-        ? lengths.length + "x" + longest
-        : String.format(
-            "%d of %d to %d, mean %.0f",
-            lengths.length, shortest, longest, Arrays.stream(lengths).average().orElseThrow());
+    double mean = Arrays.stream(lengths).average().orElseThrow();
+    String label = StepRun.label(lengths);
+    return mean == lengths[0] ? label : label + String.format(Locale.ROOT, ", mean %.0f", mean);
   }
 
   @Override

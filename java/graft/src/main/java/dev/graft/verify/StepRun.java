@@ -144,6 +144,15 @@ public final class StepRun implements AutoCloseable {
     return peer;
   }
 
+  /** {@code 8x128}, or of uneven lengths {@code 8 of 12 to 128}. */
+  public static String label(int[] lengths) {
+    int shortest = Arrays.stream(lengths).min().orElseThrow();
+    int longest = Arrays.stream(lengths).max().orElseThrow();
+    return shortest == longest
+        ? lengths.length + "x" + longest
+        : lengths.length + " of " + shortest + " to " + longest;
+  }
+
   @Override
   public void close() {
     step.close();
