@@ -60,7 +60,7 @@ final class MemoryCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    ModelConfig config = StepsCommand.config(model).withDropout(0, 0, 0);
+    ModelConfig config = StepShape.config(model).withDropout(0, 0, 0);
     int length = tokens == 0 ? config.maxPositions() : tokens;
     long all = (long) batch * length;
     if (batch < 1 || length < 1 || length > config.maxPositions() || all % 128 != 0) {

@@ -53,17 +53,21 @@ final class StepShape {
   @Option(names = "--dtype", description = "fp32 or bf16.", defaultValue = "bf16")
   String dtype;
 
-  /** The model's; with two labels where the task is to classify. */
-  ModelConfig config() {
+  /** gpt2-SIZE or bert-SIZE with the vocabulary of the published models. */
+  static ModelConfig config(String model) {
     int dash = model.indexOf('-');
     String family = dash < 0 ? model : model.substring(0, dash);
     if (dash < 0 || !(family.equals("gpt2") || family.equals("bert"))) {
       throw new InvalidInputException(
           "--model: expected gpt2-SIZE or bert-SIZE, got '" + model + "'");
     }
-    ModelConfig config =
-        Presets.of(family, model.substring(dash + 1))
-            .withVocabSize(family.equals("gpt2") ? GPT2_VOCABULARY : BERT_VOCABULARY);
+    return Presets.of(family, model.substring(dash + 1))
+        .withVocabSize(family.equals("gpt2") ? GPT2_VOCABULARY : BERT_VOCABULARY);
+  }
+
+  /** The model's; with two labels where the task is to classify. */
+  ModelConfig config() {
+    ModelConfig config = config(model);
     return task() == Task.SEQUENCE_CLASSIFICATION
         ? ((BertConfig) config).withLabels(List.of("no", "yes"))
         : config;

@@ -72,55 +72,6 @@ final class StepsCommand implements Callable<Integer> {
       long parameters,
       long activationBytes) {}
 
-  /** The network an option names. */
-  static ModelConfig config(String model) {
-    int dash = model.indexOf('-');
-    String family = dash < 0 ? model : model.substring(0, dash);
-    if (dash < 0 || !(family.equals("gpt2") || family.equals("bert"))) {
-      throw new InvalidInputException(
-          "--model: expected gpt2-SIZE or bert-SIZE, got '" + model + "'");
-    }
-    return Presets.of(family, model.substring(dash + 1))
-        .withVocabSize(family.equals("gpt2") ? GPT2_VOCABULARY : BERT_VOCABULARY);
-  }
-
-  private Task task(ModelConfig config) {
-    if (config.modelType().equals("gpt2")) {
-      return Task.CAUSAL_LM;
-    }
-    return switch (task) {
-      case "mlm" -> Task.MASKED_LM;
-      case "pretraining" -> Task.PRETRAINING;
-      case "classifier" -> Task.SEQUENCE_CLASSIFICATION;
-      default ->
-          throw new InvalidInputException(
-              "--task: expected mlm, pretraining or classifier, got '" + task + "'");
-    };
-  }
-
-  /** Tokens of each sequence. */
-  private int[] lengths(ModelConfig config) {
-    int[] all = lengths;
-    if (all == null) {
-      all = new int[Math.max(0, batch)];
-      Arrays.fill(all, tokens == 0 ? config.maxPositions() : tokens);
-    }
-    boolean fit = Arrays.stream(all).allMatch(n -> n >= 2 && n <= config.maxPositions());
-    if (!fit || all.length == 0 || steps < 1) {
-      throw new InvalidInputException(
-          String.format(
-              "expected at least one sequence of 2 to %d tokens and one step, got %s and %d",
-              config.maxPositions(), Arrays.toString(all), steps));
-    }
-    return all;
-  }
-
-  @Override
-  public Integer call() {
-    ModelConfig config = config(model);
-    Task kind = task(config);
-    if (kind == Task.SEQUENCE_CLASSIFICATION) {
-      config = ((BertConfig) config).withLabels(List.of("no", "yes"));
   @Override
   public Integer call() {
     if (steps < 1) {
