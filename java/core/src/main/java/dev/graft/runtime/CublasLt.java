@@ -78,7 +78,9 @@ public final class CublasLt {
         : new Status(library, text, "cuBLASLt " + text + " is not of version " + MAJOR);
   }
 
+  /** JavaCPP's own message is that of its last try; the cause tells what the loader missed. */
   private static String firstLine(Throwable e) {
-    return String.valueOf(e.getMessage()).lines().findFirst().orElse("no reason given");
+    Throwable cause = e.getCause() == null ? e : e.getCause();
+    return String.valueOf(cause.getMessage()).lines().findFirst().orElse("no reason given");
   }
 }

@@ -1,9 +1,11 @@
 package dev.graft.runtime;
 
+import java.io.BufferedReader;
 import java.io.File;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
@@ -11,11 +13,15 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 
 /**
  * NVIDIA's libraries on this machine, by their sonames: in a CUDA install, on the library path, in
- * the system's folders, and among Python's packages, in this order.
+ * the system's folders, and among Python's packages, in this order. Only what is in none of the
+ * usual places is asked of {@code python3} itself, which may be of an environment that no variable
+ * names.
  */
 public final class CudaLibraries {
   /** The sonames a machine is asked for, of CUDA 13. */
@@ -28,26 +34,36 @@ public final class CudaLibraries {
   private static final List<String> IN_A_TOOLKIT =
       List.of("lib64", "lib", "targets/x86_64-linux/lib");
 
+  private static final long PYTHON_SECONDS = 10;
+
   private final Map<String, String> environment;
   private final Path root;
   private final Path home;
+  private final Supplier<List<Path>> python;
   private List<Path> folders;
+  private List<Path> asked;
 
   /**
    * @param environment of the process
    * @param root of the file system
    * @param home the user's folder
+   * @param python the folders that python3 imports from
    */
-  CudaLibraries(Map<String, String> environment, Path root, Path home) {
+  CudaLibraries(
+      Map<String, String> environment, Path root, Path home, Supplier<List<Path>> python) {
     this.environment = environment;
     this.root = root;
     this.home = home;
+    this.python = python;
   }
 
   /** Those of this machine. */
   public static CudaLibraries ofMachine() {
     return new CudaLibraries(
-        System.getenv(), Path.of("/"), Path.of(System.getProperty("user.home")));
+        System.getenv(),
+        Path.of("/"),
+        Path.of(System.getProperty("user.home")),
+        CudaLibraries::importPath);
   }
 
   /** Where a library lies, for example {@link #CUBLAS_LT}; the first found wins. */
@@ -55,6 +71,17 @@ public final class CudaLibraries {
     if (folders == null) {
       folders = folders();
     }
+    Optional<Path> usual = find(folders, soname);
+    if (usual.isPresent()) {
+      return usual;
+    }
+    if (asked == null) {
+      asked = librariesIn(python.get());
+    }
+    return find(asked, soname);
+  }
+
+  private static Optional<Path> find(List<Path> folders, String soname) {
     return folders.stream()
         .map(folder -> folder.resolve(soname))
         .filter(Files::isRegularFile)
@@ -82,13 +109,39 @@ public final class CudaLibraries {
       found.add(root.resolve(folder));
     }
     path("CONDA_PREFIX").ifPresent(conda -> found.add(conda.resolve("lib")));
-    for (Path packages : pythonPackages()) {
-      Path nvidia = packages.resolve("nvidia");
-      for (Path part : list(nvidia, "")) {
-        found.add(part.resolve("lib"));
-      }
-    }
+    found.addAll(librariesIn(pythonPackages()));
     return List.copyOf(found);
+  }
+
+  /** Where NVIDIA's Python packages have their libraries. */
+  private static List<Path> librariesIn(List<Path> packages) {
+    return packages.stream()
+        .flatMap(folder -> list(folder.resolve("nvidia"), "").stream())
+        .map(part -> part.resolve("lib"))
+        .toList();
+  }
+
+  /** What python3 of the PATH imports from; nothing if there is none or it does not answer. */
+  private static List<Path> importPath() {
+    try {
+      Process process =
+          new ProcessBuilder("python3", "-c", "import sys; print('\\n'.join(sys.path))")
+              .redirectInput(ProcessBuilder.Redirect.from(new File("/dev/null")))
+              .redirectError(ProcessBuilder.Redirect.DISCARD)
+              .start();
+      if (!process.waitFor(PYTHON_SECONDS, TimeUnit.SECONDS)) {
+        process.destroyForcibly();
+        return List.of();
+      }
+      try (BufferedReader answer = process.inputReader()) {
+        return answer.lines().filter(line -> line.startsWith("/")).map(Path::of).toList();
+      }
+    } catch (IOException | UncheckedIOException | InvalidPathException e) {
+      return List.of();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return List.of();
+    }
   }
 
   private static void addToolkit(Set<Path> found, Path toolkit) {

@@ -17,26 +17,29 @@ public final class Graph implements AutoCloseable {
   Graph(Device device, Runnable work) {
     this.device = device;
     Status.check(graft.graft_capture_begin(device.context()));
-    RuntimeException failure = null;
+    boolean recorded = false;
     try {
       work.run();
-    } catch (RuntimeException e) {
-      failure = e;
+      recorded = true;
+    } finally {
+      end(recorded);
     }
-    // Ended in any case, or the device could never wait again.
+    device.add(this);
+  }
+
+  /** Ended in any case, or the device could never wait again. */
+  private void end(boolean recorded) {
     try (PointerPointer<graft_graph> out = new PointerPointer<>(1)) {
       int status = graft.graft_capture_end(device.context(), out);
       if (status == graft.GRAFT_OK) {
         graph = out.get(graft_graph.class);
-      } else if (failure == null) {
+      } else if (recorded) {
         Status.check(status);
       }
     }
-    if (failure != null) {
+    if (!recorded) {
       destroy();
-      throw failure;
     }
-    device.add(this);
   }
 
   /** Enqueues the work; allocates nothing and does not wait. */

@@ -5,7 +5,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -17,8 +19,18 @@ class CudaLibrariesTest {
   @TempDir Path root;
   private final Map<String, String> environment = new HashMap<>();
 
+  private final List<Path> imported = new ArrayList<>();
+  private int asked;
+
   private CudaLibraries libraries() {
-    return new CudaLibraries(environment, root, root.resolve("home/me"));
+    return new CudaLibraries(
+        environment,
+        root,
+        root.resolve("home/me"),
+        () -> {
+          asked++;
+          return imported;
+        });
   }
 
   private Path install(String folder) throws IOException {
@@ -53,6 +65,20 @@ class CudaLibrariesTest {
     Path file = install(folder);
     assertThat(libraries().find(CudaLibraries.CUBLAS_LT)).contains(file);
     assertThat(libraries().find(CudaLibraries.CUDNN)).isEmpty();
+  }
+
+  /** An environment of Python whose program is on the PATH, and no variable names it. */
+  @Test
+  void whatIsInNoUsualPlace_isAskedOfPython_once() throws IOException {
+    imported.add(root.resolve("opt/torch/.venv/lib/python3.12/site-packages"));
+    Path file = install("opt/torch/.venv/lib/python3.12/site-packages/nvidia/cu13/lib");
+    CudaLibraries libraries = libraries();
+    assertThat(libraries.find(CudaLibraries.CUBLAS_LT)).contains(file);
+    assertThat(libraries.find(CudaLibraries.CUDNN)).isEmpty();
+    assertThat(asked).isEqualTo(1);
+    Path usual = install("usr/local/cuda/lib64");
+    assertThat(libraries().find(CudaLibraries.CUBLAS_LT)).contains(usual);
+    assertThat(asked).isEqualTo(1);
   }
 
   @Test
