@@ -8,7 +8,8 @@ Reads one JSON object a line on standard input and answers each with one line on
     {"run": N}                              -> {"seconds": [N times]} of the case prepared last
     {"info": true}                          -> versions, threads, device
 
-A failure answers {"error": "..."} and the process goes on. Cases (sizes are integers, dtype is fp32
+A failure answers {"error": "..."} and the process goes on; with "lost": true it ends, for its card
+no longer works. Cases (sizes are integers, dtype is fp32
 or bf16, "backward": true adds the backward pass):
 
     attention   batch, heads, tokens, head_dim, causal, dropout, backend (auto, flash, cudnn,
@@ -37,6 +38,7 @@ time a launch takes, which a caller waits for as well).
 import argparse
 import contextlib
 import json
+import os
 import sys
 import time
 
@@ -270,6 +272,14 @@ class Peer:
         self.times = times * (case["tokens"] if case["op"] == "generate" else 1)
         return {"ready": True, "graph": graph}
 
+    def works(self):
+        """Whether the device does: after some errors it never does again in a process."""
+        try:
+            self.synchronize()
+            return True
+        except RuntimeError:
+            return False
+
     def captured(self, run):
         """A replay of the run as one CUDA graph."""
         side = torch.cuda.Stream()
@@ -383,15 +393,23 @@ def main():
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    # Libraries may print; only answers go to the caller.
-    answers, sys.stdout = sys.stdout, sys.stderr
+    if args.device == "cuda" and not torch.cuda.is_available():
+        sys.exit(f"PyTorch {torch.__version__} sees no CUDA device")
+    # Libraries and what they start may print; only answers go to the caller.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     peer = Peer(args.device)
     for line in sys.stdin:
         try:
             reply = peer.answer(json.loads(line))
         except Exception as e:  # the caller decides what a failed case means
             reply = {"error": f"{type(e).__name__}: {e}"}
+        lost = "error" in reply and not peer.works()
+        if lost:
+            reply["lost"] = True
         print(json.dumps(reply), file=answers, flush=True)
+        if lost:
+            return
 
 
 if __name__ == "__main__":

@@ -44,11 +44,17 @@ final class KernelRun implements SpeedCase {
     arena = new Arena(device, kind.name());
     workspaces = new ActivationArena(device, kind.name() + " workspaces");
     program = new Program(kind.name(), workspaces);
-    Ops ops = new Ops(program);
-    for (int i = 0; i < repeats; i++) {
-      work.record(this, ops);
+    try {
+      Ops ops = new Ops(program);
+      for (int i = 0; i < repeats; i++) {
+        work.record(this, ops);
+      }
+      program.seal();
+    } catch (RuntimeException e) {
+      // What there was no memory for must not keep the next one's.
+      close();
+      throw e;
     }
-    program.seal();
   }
 
   /** A peer that does the same. */

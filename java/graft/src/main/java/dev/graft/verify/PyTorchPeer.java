@@ -27,13 +27,20 @@ public final class PyTorchPeer implements AutoCloseable {
   private static final long GOODBYE_SECONDS = 10;
 
   private final String program;
-  private final Process process;
-  private final BufferedWriter requests;
-  private final BufferedReader answers;
+  private final List<String> command;
+  private Process process;
+  private BufferedWriter requests;
+  private BufferedReader answers;
+  private boolean lost;
 
   /** A peer that speaks the script's protocol, by its command. */
   public PyTorchPeer(List<String> command) {
+    this.command = List.copyOf(command);
     program = command.get(0);
+    begin();
+  }
+
+  private void begin() {
     ProcessBuilder builder =
         new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT);
     builder.environment().remove(SPIN);
@@ -67,10 +74,16 @@ public final class PyTorchPeer implements AutoCloseable {
     }
   }
 
-  /** Whether a Python has what the peer needs. */
-  public static boolean isThere(String python) {
+  /**
+   * Whether a Python has what the peer needs.
+   *
+   * @param device {@code cpu} or {@code cuda}, which PyTorch must see
+   */
+  public static boolean isThere(String python, String device) {
+    String sees = device.equals("cuda") ? "torch.cuda.is_available()" : "True";
     try {
-      return new ProcessBuilder(python, "-c", "import torch, transformers")
+      return new ProcessBuilder(
+                  python, "-c", "import sys, torch, transformers; sys.exit(not " + sees + ")")
               .redirectErrorStream(true)
               .redirectOutput(ProcessBuilder.Redirect.DISCARD)
               .start()
@@ -89,8 +102,13 @@ public final class PyTorchPeer implements AutoCloseable {
     return ask(Json.object().put("info", true));
   }
 
-  /** Builds a case and runs it once; it replaces the one before. */
+  /** Builds a case and runs it once; it replaces the one before. One that has ended is replaced. */
   public void prepare(ObjectNode peerCase) {
+    if (lost) {
+      close();
+      begin();
+      lost = false;
+    }
     ObjectNode request = Json.object();
     request.set("prepare", peerCase);
     ask(request);
@@ -117,13 +135,16 @@ public final class PyTorchPeer implements AutoCloseable {
       requests.flush();
       line = answers.readLine();
     } catch (IOException e) {
+      lost = true;
       throw new InvalidInputException("--pytorch: " + program + " ended; it says why above", e);
     }
     if (line == null) {
+      lost = true;
       throw new InvalidInputException("--pytorch: " + program + " ended; it says why above");
     }
     JsonNode answer = Json.parseObject(Path.of(program), line.getBytes(StandardCharsets.UTF_8));
     if (answer.has("error")) {
+      lost = answer.path("lost").asBoolean();
       throw new IllegalStateException(
           program + ": " + answer.get("error").asText() + ", asked " + Json.line(request));
     }

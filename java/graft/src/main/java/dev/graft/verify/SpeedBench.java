@@ -1,6 +1,7 @@
 package dev.graft.verify;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.graft.io.InvalidInputException;
 import dev.graft.runtime.Device;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -51,7 +52,7 @@ public final class SpeedBench {
           turn(one, own, turn++ % TURNS * runs, runs);
         }
         peers.put(peer.getKey(), Clock.median(other));
-      } catch (IllegalStateException e) {
+      } catch (IllegalStateException | InvalidInputException e) {
         refused.put(peer.getKey(), e.getMessage());
       }
     }

@@ -11,6 +11,8 @@ import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** The protocol of bench/peers/torch_peers.py, spoken to a program that needs no Python. */
 class PyTorchPeerTest {
@@ -33,6 +35,9 @@ class PyTorchPeerTest {
               System.out.println("{\\"error\\": \\"ValueError: op: expected one of\\"}");
             } else if (line.contains("leave")) {
               return;
+            } else if (line.contains("lose")) {
+              System.out.println("{\\"error\\": \\"CUDA error\\", \\"lost\\": true}");
+              return;
             } else if (line.startsWith("{\\"run\\":")) {
               int runs = Integer.parseInt(line.replaceAll("[^0-9]", ""));
               System.out.println("{\\"seconds\\": [" + "0.001,".repeat(runs - 1) + "0.001]}");
@@ -42,6 +47,17 @@ class PyTorchPeerTest {
           }
         }
       }
+      """;
+
+  /** One whose PyTorch is for the CPU. */
+  private static final String PYTHON =
+      """
+      #!/bin/sh
+      case $2 in
+        *torch.cuda.is_available*) exit 1 ;;
+        *"import"*torch*) exit 0 ;;
+      esac
+      exit 2
       """;
 
   @TempDir Path folder;
@@ -75,6 +91,28 @@ class PyTorchPeerTest {
           .hasMessageContaining("--pytorch")
           .hasMessageContaining("ended");
     }
+  }
+
+  /** A case that takes the process or its card with it does not take the others. */
+  @ParameterizedTest
+  @ValueSource(strings = {"leave", "lose"})
+  void oneThatEnded_isReplaced(String end) throws IOException {
+    try (PyTorchPeer peer = peer()) {
+      assertThatThrownBy(() -> peer.prepare(Json.object().put("op", end)))
+          .isInstanceOf(RuntimeException.class);
+      peer.prepare(Json.object().put("op", "gemm"));
+      assertThat(peer.run(2)).containsExactly(0.001, 0.001);
+    }
+  }
+
+  /** Nothing is measured beside a card by a PyTorch that has none. */
+  @Test
+  void whatAPythonHas_isAsked() throws IOException {
+    assertThat(PyTorchPeer.isThere("no-such-python", "cpu")).isFalse();
+    Path program = Files.writeString(folder.resolve("python"), PYTHON);
+    assertThat(program.toFile().setExecutable(true)).isTrue();
+    assertThat(PyTorchPeer.isThere(program.toString(), "cpu")).isTrue();
+    assertThat(PyTorchPeer.isThere(program.toString(), "cuda")).isFalse();
   }
 
   @Test
