@@ -2,13 +2,14 @@ package dev.graft.cli;
 
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import dev.graft.bindings.GraftException;
 import dev.graft.bindings.NativeLibraries;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
 import dev.graft.runtime.CudaBackend;
 import dev.graft.runtime.Device;
+import dev.graft.runtime.UnsupportedEpilogueException;
 import dev.graft.verify.DeviceLimits;
+import dev.graft.verify.ProductCheck;
 import dev.graft.verify.PyTorchPeer;
 import dev.graft.verify.SpeedBench;
 import dev.graft.verify.SpeedCase;
@@ -36,8 +37,8 @@ import picocli.CommandLine.Option;
     name = "verify",
     description = {
       "Checks that a CUDA device computes what the CPU computes: the native tests of every kernel,"
-          + " the same under NVIDIA's compute-sanitizer, whole training steps of small GPT-2s and"
-          + " BERTs beside the CPU's, and that repeats have the same bits. Then it measures kernels"
+          + " the same under NVIDIA's compute-sanitizer, matrix products, whole training steps of"
+          + " small GPT-2s and BERTs beside the CPU's, and that repeats have the same bits. Then it measures kernels"
           + " and models beside PyTorch and the device's limits, and writes all of it down.",
       "",
       "--device emulate runs the CUDA kernels on the processor and needs no card; it measures small"
@@ -61,20 +62,12 @@ final class VerifyCommand extends GraftCommand {
   static final String COMMIT = "dev.graft.verify.commit";
 
   private static final String NO_PYTORCH = "none";
+  private static final String DEFAULT_PYTHON = "python3";
 
   /** Seconds about that one side of a measured case may take. */
   private static final double CARD_BUDGET = 1;
 
   private static final double EMULATED_BUDGET = 0.02;
-
-  /** What can be done. */
-  enum Part {
-    TESTS,
-    SANITIZER,
-    STEPS,
-    REPEATS,
-    SPEED
-  }
 
   @Option(
       names = "--device",
@@ -87,7 +80,8 @@ final class VerifyCommand extends GraftCommand {
       names = "--parts",
       paramLabel = "PART",
       split = ",",
-      description = "Of tests, sanitizer, steps, repeats, speed those alone (default: all).")
+      description =
+          "Of tests, sanitizer, products, steps, repeats, speed those alone (default: all).")
   List<String> parts;
 
   @Option(
@@ -114,7 +108,8 @@ final class VerifyCommand extends GraftCommand {
       paramLabel = "PYTHON",
       description =
           "Measure PyTorch beside it by this Python (bench/peers/requirements.txt), or none"
-              + " (default: on a card python3 where it has torch and transformers, else none).")
+              + " (default: on a card python3 where it has transformers and a torch that sees the"
+              + " card, else none).")
   String python;
 
   @Option(
@@ -122,36 +117,14 @@ final class VerifyCommand extends GraftCommand {
       paramLabel = "FOLDER",
       description =
           "Where CARD-DATE.md and CARD-DATE.json go (default: docs/results for a card, else they are"
-              + " not written).")
+              + " not written). Parts that are there of the same card, day and commit stay.")
   Path results;
 
   @Option(names = "--json", description = "Print one JSON object.")
   boolean json;
 
-  /** Counts of one part. */
-  private static final class Counts {
-    int passed;
-    int failed;
-    int skipped;
-    final List<String> failures = new ArrayList<>();
-
-    void fail(String line) {
-      failed++;
-      failures.add(line);
-    }
-
-    void put(ObjectNode to) {
-      to.put("passed", passed).put("failed", failed).put("skipped", skipped);
-      failures.forEach(to.putArray("failures")::add);
-    }
-
-    @Override
-    public String toString() {
-      return passed + " passed, " + failed + " failed, " + skipped + " skipped";
-    }
-  }
-
   private final ObjectNode report = Json.object();
+  private ObjectNode earlier = Json.object();
   private boolean failed;
   private boolean emulated;
 
@@ -163,21 +136,24 @@ final class VerifyCommand extends GraftCommand {
     if (device.equals("cpu") || device.equals("auto")) {
       throw new InvalidInputException("--device: expected cuda, cuda:N or emulate, got " + device);
     }
-    Set<Part> wanted = wanted();
+    Set<VerifyPart> wanted = wanted();
+    emulated = device.equals("emulate");
+    String peer = wanted.contains(VerifyPart.SPEED) ? peer() : NO_PYTORCH;
     try (Device on = Device.open(Devices.resolve(device, err()), 0)) {
-      emulated = on.name().equals("emulate");
       describe(on);
-      for (Part part : wanted) {
+      earlier = VerifyResults.earlier(folder(), report);
+      for (VerifyPart part : wanted) {
+        earlier.remove(part.field());
         switch (part) {
-          case TESTS -> nativeTests(List.of(), "native tests", report.putObject("native_tests"));
+          case TESTS ->
+              nativeTests(List.of(), "native tests", report.putObject(VerifyPart.TESTS.field()));
           case SANITIZER -> sanitizer();
+          case PRODUCTS -> products(on);
           case STEPS -> steps(on);
           case REPEATS -> repeats(on);
-          case SPEED -> speed(on);
+          case SPEED -> speed(on, peer);
         }
-        // What is known so far outlives a later part that takes the process with it.
-        report.put("passed", !failed);
-        VerifyResults.write(folder(), report);
+        write();
       }
     }
     folder().ifPresent(at -> say("written", VerifyResults.path(at, report) + ".md and .json"));
@@ -187,17 +163,23 @@ final class VerifyCommand extends GraftCommand {
     return failed ? ExitCode.FAILED : ExitCode.DONE;
   }
 
-  private Set<Part> wanted() {
+  /** What is known so far outlives a later part or case that takes the process with it. */
+  private void write() {
+    report.put("passed", !failed);
+    VerifyResults.write(folder(), report, earlier);
+  }
+
+  private Set<VerifyPart> wanted() {
     if (parts == null) {
-      return EnumSet.allOf(Part.class);
+      return EnumSet.allOf(VerifyPart.class);
     }
-    Set<Part> wanted = EnumSet.noneOf(Part.class);
+    Set<VerifyPart> wanted = EnumSet.noneOf(VerifyPart.class);
     for (String name : parts) {
       try {
-        wanted.add(Part.valueOf(name.toUpperCase(Locale.ROOT)));
+        wanted.add(VerifyPart.valueOf(name.toUpperCase(Locale.ROOT)));
       } catch (IllegalArgumentException e) {
         throw new InvalidInputException(
-            "--parts: expected tests, sanitizer, steps, repeats or speed, got " + name);
+            "--parts: expected tests, sanitizer, products, steps, repeats or speed, got " + name);
       }
     }
     return wanted;
@@ -255,7 +237,7 @@ final class VerifyCommand extends GraftCommand {
             wrapper.isEmpty() && (full || !emulated),
             tests,
             err());
-    Counts counts = new Counts();
+    VerifyCounts counts = new VerifyCounts();
     counts.passed = result.passed();
     counts.skipped = result.skipped();
     result.failures().forEach(counts::fail);
@@ -267,7 +249,7 @@ final class VerifyCommand extends GraftCommand {
   }
 
   private void sanitizer() {
-    ObjectNode part = report.putObject("sanitizer");
+    ObjectNode part = report.putObject(VerifyPart.SANITIZER.field());
     Optional<Path> program = Sanitizer.find();
     String reason =
         emulated
@@ -283,10 +265,40 @@ final class VerifyCommand extends GraftCommand {
     }
   }
 
+  private void products(Device on) {
+    VerifyCounts counts = new VerifyCounts();
+    ObjectNode part = report.putObject(VerifyPart.PRODUCTS.field());
+    for (ProductCheck.Case what : ProductCheck.cases()) {
+      try {
+        List<String> wrong =
+            ProductCheck.compare(on, what).stream()
+                .filter(finding -> !finding.right())
+                .map(finding -> off(what, finding))
+                .toList();
+        if (wrong.isEmpty()) {
+          counts.passed++;
+        } else {
+          counts.fail(String.join("; ", wrong));
+        }
+      } catch (UnsupportedEpilogueException e) {
+        counts.skipped++; // what follows the product is then a kernel of its own
+      } catch (RuntimeException e) {
+        counts.fail(what + ": " + reason(e));
+      }
+    }
+    finish("products", counts, part, "");
+  }
+
+  private static String off(Object what, Finding finding) {
+    return String.format(
+        "%s: %s is off by %.3g, %.3g may be",
+        what, finding.tensor(), finding.error(), finding.allowed());
+  }
+
   private void steps(Device on) {
-    Counts counts = new Counts();
+    VerifyCounts counts = new VerifyCounts();
     double worst = 0;
-    ObjectNode part = report.putObject("training_steps");
+    ObjectNode part = report.putObject(VerifyPart.STEPS.field());
     for (Case what : Case.values()) {
       try {
         List<Finding> wrong = new ArrayList<>();
@@ -302,13 +314,10 @@ final class VerifyCommand extends GraftCommand {
           counts.failed++;
         }
         for (Finding finding : wrong) {
-          counts.failures.add(
-              String.format(
-                  "%s: %s is off by %.3g, %.3g may be",
-                  what, finding.tensor(), finding.error(), finding.allowed()));
+          counts.failures.add(off(what, finding));
         }
-      } catch (GraftException e) {
-        counts.fail(what + ": " + e.getMessage());
+      } catch (RuntimeException e) {
+        counts.fail(what + ": " + reason(e));
       }
     }
     finish(
@@ -320,8 +329,8 @@ final class VerifyCommand extends GraftCommand {
   }
 
   private void repeats(Device on) {
-    Counts counts = new Counts();
-    ObjectNode part = report.putObject("repeats");
+    VerifyCounts counts = new VerifyCounts();
+    ObjectNode part = report.putObject(VerifyPart.REPEATS.field());
     for (Case what : List.of(Case.GPT2_BF16_DROPOUT, Case.BERT_PRETRAINING_FP32_DROPOUT)) {
       try {
         List<String> different = StepCheck.repeat(on, what, repeats);
@@ -330,24 +339,31 @@ final class VerifyCommand extends GraftCommand {
         } else {
           counts.fail(what + ": other bits in " + String.join(", ", different));
         }
-      } catch (GraftException e) {
-        counts.fail(what + ": " + e.getMessage());
+      } catch (RuntimeException e) {
+        counts.fail(what + ": " + reason(e));
       }
     }
     finish("same bits", counts, part, " (" + repeats + " runs each)");
     part.put("runs", repeats);
   }
 
-  private void speed(Device on) {
+  private void speed(Device on, String peer) {
     SpeedSuite suite = emulated ? SpeedSuite.SMALL : SpeedSuite.CARD;
-    ObjectNode part = report.putObject("speed");
-    Counts counts = new Counts();
-    try (PyTorchPeer pytorch = pytorch()) {
+    ObjectNode part = report.putObject(VerifyPart.SPEED.field());
+    VerifyCounts counts = new VerifyCounts();
+    try (PyTorchPeer pytorch =
+        peer.equals(NO_PYTORCH) ? null : PyTorchPeer.start(peer, peerDevice(), 0)) {
       if (pytorch != null) {
         part.set("pytorch", pytorch.info());
         say("PyTorch", pytorch.info().path("torch").asText());
       } else {
-        say("PyTorch", "not measured");
+        boolean missing = python == null && !emulated;
+        say(
+            "PyTorch",
+            "not measured"
+                + (missing
+                    ? ": " + DEFAULT_PYTHON + " has no transformers and torch that sees the card"
+                    : ""));
       }
       DeviceLimits limits = DeviceLimits.measure(on, suite.limits());
       part.putObject("limits")
@@ -370,7 +386,7 @@ final class VerifyCommand extends GraftCommand {
   }
 
   private void measure(
-      SpeedBench bench, List<Supplier<SpeedCase>> cases, ArrayNode to, Counts counts) {
+      SpeedBench bench, List<Supplier<SpeedCase>> cases, ArrayNode to, VerifyCounts counts) {
     for (Supplier<SpeedCase> supplier : cases) {
       String name = "case " + to.size();
       try (SpeedCase one = supplier.get()) {
@@ -379,24 +395,47 @@ final class VerifyCommand extends GraftCommand {
         to.add(result.json());
         counts.passed++;
         say("", VerifyResults.line(result));
-      } catch (GraftException e) {
-        counts.fail(name + ": " + e.getMessage());
+      } catch (RuntimeException e) {
+        counts.fail(name + ": " + reason(e));
+        failed = true;
       }
+      write();
     }
   }
 
-  /** Official PyTorch on the same device, or null. */
-  private PyTorchPeer pytorch() {
-    String program = python;
-    if (program == null) {
-      program = !emulated && PyTorchPeer.isThere("python3") ? "python3" : NO_PYTORCH;
+  /**
+   * The Python to measure beside, or none.
+   *
+   * @throws InvalidInputException if the user named one that cannot do it
+   */
+  private String peer() {
+    if (NO_PYTORCH.equals(python) || (python == null && emulated)) {
+      return NO_PYTORCH;
     }
-    return program.equals(NO_PYTORCH)
-        ? null
-        : PyTorchPeer.start(program, emulated ? "cpu" : "cuda", 0);
+    String program = python == null ? DEFAULT_PYTHON : python;
+    if (PyTorchPeer.isThere(program, peerDevice())) {
+      return program;
+    }
+    if (python != null) {
+      throw new InvalidInputException(
+          "--pytorch: "
+              + python
+              + " has no torch and transformers"
+              + (emulated ? "" : ", or its torch sees no CUDA device"));
+    }
+    return NO_PYTORCH;
   }
 
-  private void finish(String what, Counts counts, ObjectNode part, String more) {
+  private String peerDevice() {
+    return emulated ? "cpu" : "cuda";
+  }
+
+  /** Any failure is a finding, and others are looked for all the same. */
+  private static String reason(RuntimeException e) {
+    return e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
+  }
+
+  private void finish(String what, VerifyCounts counts, ObjectNode part, String more) {
     counts.put(part);
     failed |= counts.failed > 0;
     say(what, counts + more);

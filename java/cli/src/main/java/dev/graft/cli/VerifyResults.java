@@ -6,6 +6,7 @@ import dev.graft.io.AtomicFiles;
 import dev.graft.io.Json;
 import dev.graft.verify.SpeedResult;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -23,6 +24,7 @@ final class VerifyResults {
           "/sanitizer/racecheck", "the same under compute-sanitizer racecheck",
           "/sanitizer/initcheck", "the same under compute-sanitizer initcheck",
           "/sanitizer/synccheck", "the same under compute-sanitizer synccheck",
+          "/products", "matrix products beside sums in double",
           "/training_steps", "training steps beside the CPU's",
           "/repeats", "repeats with the same bits");
 
@@ -33,6 +35,7 @@ final class VerifyResults {
           "/sanitizer/racecheck",
           "/sanitizer/initcheck",
           "/sanitizer/synccheck",
+          "/products",
           "/training_steps",
           "/repeats");
 
@@ -45,19 +48,62 @@ final class VerifyResults {
     return folder.resolve(words + "-" + report.path("date").asText());
   }
 
-  /** Writes both files, in place of those of the same card and day. */
-  static void write(Optional<Path> folder, ObjectNode report) {
+  /**
+   * The parts that an earlier run of the same card, day and commit wrote, by their names, for a
+   * verification may be done in several runs; empty if there was none.
+   */
+  static ObjectNode earlier(Optional<Path> folder, ObjectNode report) {
+    ObjectNode parts = Json.object();
+    Path file = folder.map(at -> json(path(at, report))).orElse(null);
+    if (file == null || !Files.isRegularFile(file)) {
+      return parts;
+    }
+    ObjectNode before = Json.readObject(file);
+    if (before.path("commit").equals(report.path("commit"))) {
+      for (VerifyPart part : VerifyPart.values()) {
+        if (before.has(part.field())) {
+          parts.set(part.field(), before.get(part.field()));
+        }
+      }
+    }
+    return parts;
+  }
+
+  /**
+   * Writes both files, in place of those of the same card and day.
+   *
+   * @param earlier parts that this run does not do, see {@link #earlier}
+   */
+  static void write(Optional<Path> folder, ObjectNode report, ObjectNode earlier) {
     if (folder.isEmpty()) {
       return;
     }
+    ObjectNode whole = report.deepCopy();
+    whole.setAll(earlier);
+    whole.put("passed", report.path("passed").asBoolean() && !hasFailed(earlier));
     Path base = path(folder.get(), report);
-    text(base, ".json", Json.pretty(report) + "\n");
-    text(base, ".md", markdown(report));
+    text(json(base), Json.pretty(whole) + "\n");
+    text(base.resolveSibling(base.getFileName() + ".md"), markdown(whole));
   }
 
-  private static void text(Path base, String ending, String text) {
-    AtomicFiles.write(
-        base.resolveSibling(base.getFileName() + ending), text.getBytes(StandardCharsets.UTF_8));
+  private static boolean hasFailed(JsonNode part) {
+    if (part.path("failed").asInt() > 0 || part.has("reason")) {
+      return true;
+    }
+    for (JsonNode inner : part) {
+      if (inner.isObject() && hasFailed(inner)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private static Path json(Path base) {
+    return base.resolveSibling(base.getFileName() + ".json");
+  }
+
+  private static void text(Path file, String text) {
+    AtomicFiles.write(file, text.getBytes(StandardCharsets.UTF_8));
   }
 
   /** One measured case, for a terminal. */

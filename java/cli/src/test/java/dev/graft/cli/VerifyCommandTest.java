@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.cli.Cli.Result;
 import dev.graft.io.Json;
 import dev.graft.runtime.CudaBackend;
+import dev.graft.verify.ProductCheck;
 import dev.graft.verify.StepCheck;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -64,6 +65,8 @@ class VerifyCommandTest {
     assertThat(report.path("passed").asBoolean()).isFalse();
     assertThat(report.at("/native_tests/failed").asInt()).isEqualTo(1);
     assertThat(report.at("/native_tests/failures/0").asText()).isEqualTo("A.b");
+    assertThat(report.at("/products/passed").asInt()).isEqualTo(ProductCheck.cases().size());
+    assertThat(report.at("/products/failed").asInt()).isZero();
     assertThat(report.at("/training_steps/passed").asInt())
         .isEqualTo(StepCheck.Case.values().length);
     assertThat(report.at("/training_steps/failed").asInt()).isZero();
@@ -94,7 +97,8 @@ class VerifyCommandTest {
   @Test
   void parts_aloneAreDone() {
     Cli.run("verify", "--parts", "steps,speeed")
-        .refused("--parts: expected tests, sanitizer, steps, repeats or speed, got speeed");
+        .refused(
+            "--parts: expected tests, sanitizer, products, steps, repeats or speed, got speeed");
     String library = System.getProperty(CudaBackend.EMULATED_LIBRARY);
     assumeTrue(library != null && Files.exists(Path.of(library)), "built for the tests");
     Result result = Cli.run("verify", "--device", "emulate", "--parts", "sanitizer", "--json");

@@ -8,10 +8,14 @@ import dev.graft.io.Json;
 import dev.graft.verify.SpeedResult;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /** A card's report, made up. */
 class VerifyResultsTest {
+  @TempDir Path folder;
+
   private static final SpeedResult KERNEL =
       new SpeedResult(
           "classifier",
@@ -40,6 +44,39 @@ class VerifyResultsTest {
     assertThat(VerifyResults.line(KERNEL))
         .contains("50.0 us, 80 % of the limit", "1.50 times torch.compile", "cudnn did not run");
     assertThat(VerifyResults.line(MODEL)).contains("2.00 ms", "4,000 tokens/s", "0.50 times");
+  }
+
+  /** A verification in several runs is one page; what is done again is done anew. */
+  @Test
+  void parts_ofEarlierRuns_stay() {
+    ObjectNode first = report("abc");
+    first.putObject("native_tests").put("passed", 7).put("failed", 1).put("skipped", 0);
+    first.putObject("sanitizer").putObject("racecheck").put("passed", 3);
+    VerifyResults.write(Optional.of(folder), first.put("passed", false), Json.object());
+
+    ObjectNode second = report("abc").put("passed", true);
+    second.putObject("repeats").put("passed", 2);
+    ObjectNode earlier = VerifyResults.earlier(Optional.of(folder), second);
+    assertThat(earlier.fieldNames()).toIterable().containsExactly("native_tests", "sanitizer");
+    VerifyResults.write(Optional.of(folder), second, earlier);
+    ObjectNode whole = Json.readObject(folder.resolve("h100-2026-01-02.json"));
+    assertThat(whole.at("/repeats/passed").asInt()).isEqualTo(2);
+    assertThat(whole.at("/sanitizer/racecheck/passed").asInt()).isEqualTo(3);
+    assertThat(whole.path("passed").asBoolean()).as("its tests failed").isFalse();
+    assertThat(folder.resolve("h100-2026-01-02.md"))
+        .content()
+        .contains("backend | 7 | 1 | 0 |", "same bits | 2 | 0 | 0 |", "**something failed**");
+
+    earlier.remove("native_tests");
+    VerifyResults.write(Optional.of(folder), second, earlier);
+    whole = Json.readObject(folder.resolve("h100-2026-01-02.json"));
+    assertThat(whole.path("passed").asBoolean()).isTrue();
+    assertThat(VerifyResults.earlier(Optional.of(folder), report("def"))).isEmpty();
+    assertThat(VerifyResults.earlier(Optional.empty(), second)).isEmpty();
+  }
+
+  private static ObjectNode report(String commit) {
+    return Json.object().put("card", "H100").put("date", "2026-01-02").put("commit", commit);
   }
 
   @Test

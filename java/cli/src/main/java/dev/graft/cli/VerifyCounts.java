@@ -1,0 +1,28 @@
+package dev.graft.cli;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.ArrayList;
+import java.util.List;
+
+/** How one part of {@code verify} went. */
+final class VerifyCounts {
+  int passed;
+  int failed;
+  int skipped;
+  final List<String> failures = new ArrayList<>();
+
+  void fail(String line) {
+    failed++;
+    failures.add(line);
+  }
+
+  void put(ObjectNode to) {
+    to.put("passed", passed).put("failed", failed).put("skipped", skipped);
+    failures.forEach(to.putArray("failures")::add);
+  }
+
+  @Override
+  public String toString() {
+    return passed + " passed, " + failed + " failed, " + skipped + " skipped";
+  }
+}
