@@ -9,14 +9,15 @@ import java.util.Locale;
 import org.bytedeco.javacpp.PointerScope;
 
 /**
- * Times one case: Graft, libtorch and perhaps official PyTorch in turn, so that a machine whose
- * speed drifts treats all alike; the median of each.
+ * Times one case: Graft, libtorch and perhaps a peer process in turn, so that a machine whose speed
+ * drifts treats all alike; the median of each.
  */
 final class KernelBench {
   /**
    * @param graftSeconds median of Graft
    * @param torchSeconds median of libtorch
-   * @param pytorchSeconds median of official PyTorch, NaN where it did not run
+   * @param peer the peer process' name as keys have it: pytorch, djl, nd4j; null without one
+   * @param peerSeconds its median, NaN where it did not run
    * @param limitFraction share of the measured limit that Graft reaches: of copy bandwidth for ops
    *     that move bytes, of the vendor's matrix rate for ops that multiply
    */
@@ -26,16 +27,17 @@ final class KernelBench {
       String shape,
       double graftSeconds,
       double torchSeconds,
-      double pytorchSeconds,
+      String peer,
+      double peerSeconds,
       double limitFraction) {
     /** How many times as fast as libtorch. */
     public double ratio() {
       return torchSeconds / graftSeconds;
     }
 
-    /** How many times as fast as official PyTorch; NaN where it did not run. */
-    public double pytorchRatio() {
-      return pytorchSeconds / graftSeconds;
+    /** How many times as fast as the peer process; NaN where it did not run. */
+    public double peerRatio() {
+      return peerSeconds / graftSeconds;
     }
 
     /** One line for people. */
@@ -51,10 +53,9 @@ final class KernelBench {
               torchSeconds * 1e3,
               ratio(),
               limitFraction * 100);
-      return Double.isNaN(pytorchSeconds)
+      return Double.isNaN(peerSeconds)
           ? line
-          : line
-              + String.format(Locale.ROOT, " %12.3f %8.2f", pytorchSeconds * 1e3, pytorchRatio());
+          : line + String.format(Locale.ROOT, " %12.3f %8.2f", peerSeconds * 1e3, peerRatio());
     }
 
     /** One line for programs. */
@@ -68,8 +69,8 @@ final class KernelBench {
               .put("libtorch_ms", torchSeconds * 1e3)
               .put("ratio", ratio())
               .put("limit_fraction", limitFraction);
-      if (!Double.isNaN(pytorchSeconds)) {
-        line.put("pytorch_ms", pytorchSeconds * 1e3).put("pytorch_ratio", pytorchRatio());
+      if (!Double.isNaN(peerSeconds)) {
+        line.put(peer + "_ms", peerSeconds * 1e3).put(peer + "_ratio", peerRatio());
       }
       return Json.line(line);
     }
@@ -80,39 +81,39 @@ final class KernelBench {
 
   private final DeviceLimits limits;
   private final double budgetSeconds;
-  private final PyTorchPeer pytorch;
+  private final PyTorchPeer peer;
+  private final String peerName;
 
   /**
    * @param budgetSeconds about what one case may take
-   * @param pytorch official PyTorch, or null to do without
+   * @param peer another process, or null to do without
+   * @param peerName its name as keys have it
    */
-  KernelBench(DeviceLimits limits, double budgetSeconds, PyTorchPeer pytorch) {
+  KernelBench(DeviceLimits limits, double budgetSeconds, PyTorchPeer peer, String peerName) {
     this.limits = limits;
     this.budgetSeconds = budgetSeconds;
-    this.pytorch = pytorch;
+    this.peer = peer;
+    this.peerName = peerName;
   }
 
   public Result run(KernelCase kernel) {
     kernel.prepareTorch();
-    ObjectNode third = pytorch == null ? null : kernel.pytorch();
-    if (third != null) {
-      pytorch.prepare(third.put("dtype", kernel.dtypeName()));
-    }
+    boolean third = peer != null && prepared(kernel);
     Runnable ours = kernel::runGraft;
-    Runnable peers = () -> torch(kernel);
-    peers.run();
+    Runnable theirs = () -> torch(kernel);
+    theirs.run();
     ours.run();
-    double once = Clock.seconds(peers) + Clock.seconds(ours);
+    double once = Clock.seconds(theirs) + Clock.seconds(ours);
     int runs = (int) Math.max(1, Math.min(40, budgetSeconds / ROUNDS / Math.max(once, 1e-6)));
     double[] own = new double[ROUNDS * runs];
-    double[] peer = new double[ROUNDS * runs];
+    double[] libtorch = new double[ROUNDS * runs];
     double[] official = new double[ROUNDS * runs];
     for (int round = 0; round < ROUNDS; round++) {
       turn(ours, own, round * runs, runs);
-      turn(peers, peer, round * runs, runs);
-      if (third != null) {
+      turn(theirs, libtorch, round * runs, runs);
+      if (third) {
         settle();
-        System.arraycopy(pytorch.run(runs), 0, official, round * runs, runs);
+        System.arraycopy(peer.run(runs), 0, official, round * runs, runs);
       }
     }
     double graftSeconds = Clock.median(own);
@@ -127,9 +128,25 @@ final class KernelBench {
         kernel.dtypeName(),
         kernel.shape(),
         graftSeconds,
-        Clock.median(peer),
-        third == null ? Double.NaN : Clock.median(official),
+        Clock.median(libtorch),
+        peerName,
+        third ? Clock.median(official) : Double.NaN,
         fraction);
+  }
+
+  /** Whether the peer has the case; if not, standard error says why. */
+  private boolean prepared(KernelCase kernel) {
+    ObjectNode asked = kernel.pytorch();
+    if (asked == null) {
+      return false;
+    }
+    try {
+      peer.prepare(asked.put("dtype", kernel.dtypeName()));
+      return true;
+    } catch (IllegalStateException e) {
+      System.err.printf("%s: %s%n", peerName, e.getMessage());
+      return false;
+    }
   }
 
   /** Runs once to wake threads and caches, then timed. */

@@ -1,5 +1,6 @@
 package dev.graft.bench;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import dev.graft.io.InvalidInputException;
 import dev.graft.runtime.Device;
 import dev.graft.verify.DeviceLimits;
@@ -43,6 +44,15 @@ final class KernelsCommand implements Callable<Integer> {
   String python;
 
   @Option(
+      names = "--peer",
+      paramLabel = "COMMAND",
+      description =
+          "Instead of PyTorch another process that speaks its protocol, such as"
+              + " 'bench/peers/jvm/run djl' or 'bench/peers/jvm/run nd4j'. Its words are split at"
+              + " blanks; --threads N is added.")
+  String peer;
+
+  @Option(
       names = "--at-least",
       paramLabel = "RATIO",
       description =
@@ -72,14 +82,14 @@ final class KernelsCommand implements Callable<Integer> {
   public Integer call() {
     List<KernelBench.Result> results = new ArrayList<>();
     try (Device device = Device.cpu(threads);
-        PyTorchPeer pytorch =
-            python == null ? null : PyTorchPeer.start(python, "cpu", device.threads())) {
+        PyTorchPeer other = peer(device.threads())) {
+      String name = other == null ? null : name(other);
       Torch.threads(device.threads());
       DeviceLimits limits = DeviceLimits.measure(device, DeviceLimits.Size.CPU);
       if (!json) {
-        printHeader(device, limits, pytorch);
+        printHeader(device, limits, other);
       }
-      KernelBench bench = new KernelBench(limits, seconds, pytorch);
+      KernelBench bench = new KernelBench(limits, seconds, other, name);
       for (Supplier<KernelCase> supplier : KernelCases.all(device, full)) {
         try (PointerScope scope = new PointerScope();
             KernelCase kernel = supplier.get()) {
@@ -113,6 +123,25 @@ final class KernelsCommand implements Callable<Integer> {
     return behind.isEmpty() ? 0 : BEHIND;
   }
 
+  /** The process beside this one, or null. */
+  private PyTorchPeer peer(int count) {
+    if (peer == null) {
+      return python == null ? null : PyTorchPeer.start(python, "cpu", count);
+    }
+    if (python != null) {
+      throw new InvalidInputException("--peer and --pytorch: expected one of them");
+    }
+    List<String> command = new ArrayList<>(List.of(peer.strip().split("\\s+")));
+    command.addAll(List.of("--threads", Integer.toString(count)));
+    return new PyTorchPeer(command);
+  }
+
+  /** Its name as keys have it: pytorch, or the first word of what it calls itself. */
+  private static String name(PyTorchPeer peer) {
+    String name = peer.info().path("name").asText();
+    return name.isEmpty() ? "pytorch" : name.split(" ")[0].toLowerCase(Locale.ROOT);
+  }
+
   /** Those below the ratio; none if that is null. */
   static List<KernelBench.Result> behind(List<KernelBench.Result> results, Double atLeast) {
     return results.stream()
@@ -120,7 +149,7 @@ final class KernelsCommand implements Callable<Integer> {
         .toList();
   }
 
-  private static void printHeader(Device device, DeviceLimits limits, PyTorchPeer pytorch) {
+  private static void printHeader(Device device, DeviceLimits limits, PyTorchPeer other) {
     System.out.printf(
         Locale.ROOT,
         "%d threads; limits measured: copy %.1f GB/s, %s fp32 %.0f GFLOP/s, bf16 %.0f"
@@ -131,7 +160,7 @@ final class KernelsCommand implements Callable<Integer> {
         limits.flopsFp32() * 1e-9,
         limits.flopsBf16() * 1e-9,
         Torch.version(),
-        pytorch == null ? "" : "; PyTorch " + pytorch.info().path("torch").asText());
+        other == null ? "" : "; beside it: " + full(other));
     System.out.printf(
         "%-34s %-5s %-28s %10s %12s %8s %11s%s%n",
         "op",
@@ -141,6 +170,11 @@ final class KernelsCommand implements Callable<Integer> {
         "libtorch ms",
         "ratio",
         "of limit",
-        pytorch == null ? "" : "   pytorch ms    ratio");
+        other == null ? "" : String.format("%13s    ratio", name(other) + " ms"));
+  }
+
+  private static String full(PyTorchPeer peer) {
+    JsonNode info = peer.info();
+    return info.path("name").asText("PyTorch " + info.path("torch").asText());
   }
 }

@@ -28,7 +28,7 @@ final class RatioChart {
   }
 
   private static HorizontalBarChart chart(List<KernelBench.Result> results) {
-    boolean official = results.stream().anyMatch(r -> !Double.isNaN(r.pytorchSeconds()));
+    boolean official = results.stream().anyMatch(r -> !Double.isNaN(r.peerSeconds()));
     int bars = official ? 2 : 1;
     HorizontalBarChart chart =
         new HorizontalBarChartBuilder()
@@ -44,16 +44,26 @@ final class RatioChart {
     chart.getStyler().setAxisTickLabelsFont(new Font(Font.SANS_SERIF, Font.PLAIN, FONT));
     List<String> names = new ArrayList<>();
     List<Double> libtorch = new ArrayList<>();
-    List<Double> pytorch = new ArrayList<>();
+    List<Double> peer = new ArrayList<>();
     for (KernelBench.Result r : results) {
       names.add(r.op() + " " + r.dtype() + " " + r.shape());
       libtorch.add(Math.min(LONGEST, r.ratio()));
-      pytorch.add(Double.isNaN(r.pytorchRatio()) ? 0 : Math.min(LONGEST, r.pytorchRatio()));
+      peer.add(Double.isNaN(r.peerRatio()) ? 0 : Math.min(LONGEST, r.peerRatio()));
     }
     chart.addSeries("libtorch of the preset", libtorch, names).setFillColor(new Color(0xDD8452));
     if (official) {
-      chart.addSeries("official PyTorch", pytorch, names).setFillColor(new Color(0x4C72B0));
+      chart.addSeries(title(results), peer, names).setFillColor(new Color(0x4C72B0));
     }
     return chart;
+  }
+
+  private static String title(List<KernelBench.Result> results) {
+    String name =
+        results.stream()
+            .map(KernelBench.Result::peer)
+            .filter(p -> p != null)
+            .findFirst()
+            .orElse("");
+    return name.equals("pytorch") ? "official PyTorch" : name;
   }
 }

@@ -44,18 +44,18 @@ class KernelBenchTest {
   @TempDir Path folder;
 
   @Test
-  void aKernel_isTimedBesideOfficialPyTorch() throws IOException {
+  void aKernel_isTimedBesideAPeer() throws IOException {
     Path source = Files.writeString(folder.resolve("Peer.java"), PEER);
     String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
     try (Device device = Device.cpu(1);
         PyTorchPeer peer =
             new PyTorchPeer(List.of(java, source.toString(), folder.resolve("asked").toString()));
         GemmCase gemm = new GemmCase(device, graft.GRAFT_FLOAT32, 4, 5, 6)) {
-      KernelBench.Result result = new KernelBench(LIMITS, 0.01, peer).run(gemm);
-      assertThat(result.pytorchSeconds()).isEqualTo(0.001);
+      KernelBench.Result result = new KernelBench(LIMITS, 0.01, peer, "djl").run(gemm);
+      assertThat(result.peerSeconds()).isEqualTo(0.001);
       JsonNode line = Json.MAPPER.readTree(result.json());
-      assertThat(line.path("pytorch_ms").asDouble()).isEqualTo(1.0);
-      assertThat(line.path("pytorch_ratio").asDouble())
+      assertThat(line.path("djl_ms").asDouble()).isEqualTo(1.0);
+      assertThat(line.path("djl_ratio").asDouble())
           .isCloseTo(1.0 / line.path("graft_ms").asDouble(), withinPercentage(0.1));
     }
     assertThat(folder.resolve("asked"))
@@ -67,8 +67,8 @@ class KernelBenchTest {
   void withoutIt_theLineHasNoFigureOfIt() throws IOException {
     try (Device device = Device.cpu(1);
         GemmCase gemm = new GemmCase(device, graft.GRAFT_FLOAT32, 4, 5, 6)) {
-      KernelBench.Result result = new KernelBench(LIMITS, 0.01, null).run(gemm);
-      assertThat(Json.MAPPER.readTree(result.json()).has("pytorch_ms")).isFalse();
+      KernelBench.Result result = new KernelBench(LIMITS, 0.01, null, null).run(gemm);
+      assertThat(Json.MAPPER.readTree(result.json()).has("djl_ms")).isFalse();
       assertThat(result.text()).doesNotContain("NaN");
     }
   }

@@ -16,9 +16,10 @@ import picocli.CommandLine;
 
 class KernelsCommandTest {
   private static final KernelBench.Result AHEAD =
-      new KernelBench.Result("gemm", "fp32", "M4 N4 K4", 0.001, 0.002, 0.0015, 0.5);
+      new KernelBench.Result("gemm", "fp32", "M4 N4 K4", 0.001, 0.002, "pytorch", 0.0015, 0.5);
   private static final KernelBench.Result BEHIND =
-      new KernelBench.Result("add_norm forward", "bf16", "8x8", 0.002, 0.001, Double.NaN, 0.5);
+      new KernelBench.Result(
+          "add_norm forward", "bf16", "8x8", 0.002, 0.001, null, Double.NaN, 0.5);
 
   @TempDir Path folder;
 
