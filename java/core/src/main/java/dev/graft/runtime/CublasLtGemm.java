@@ -206,6 +206,9 @@ final class CublasLtGemm implements Gemm {
         throw refused(shape);
       }
       AlgorithmCache.Algorithm fastest = time(proposals, product);
+      if (fastest == null) {
+        throw refused(shape);
+      }
       algorithms.remember(shape.key(), fastest);
       return fastest;
     }
@@ -219,6 +222,8 @@ final class CublasLtGemm implements Gemm {
     /**
      * Runs each proposal on the operands, into memory of its own, for c may hold what counts; what
      * an epilogue stores besides is of the step that is yet to run.
+     *
+     * @return null if the library refuses to run any of them
      */
     private AlgorithmCache.Algorithm time(
         cublasLtMatmulHeuristicResult_t[] proposals, Product product) {
@@ -236,7 +241,7 @@ final class CublasLtGemm implements Gemm {
         // No room for a second result: the library's own favourite it is.
         return remembered(proposals[0], 0);
       }
-      return fastest != null ? fastest : remembered(proposals[0], 0);
+      return fastest;
     }
 
     /** Of one run, the mean of several; 0 if the library refuses. */

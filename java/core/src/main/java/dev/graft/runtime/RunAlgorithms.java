@@ -43,8 +43,13 @@ final class RunAlgorithms {
     return cache.get(key);
   }
 
+  /** One that could not be timed stays with this process; the next may be able to. */
   void remember(String key, Algorithm algorithm) {
-    cache.put(key, algorithm);
+    if (algorithm.microseconds() > 0) {
+      cache.put(key, algorithm);
+    } else {
+      required.put(key, algorithm);
+    }
   }
 
   void take(String key, Algorithm algorithm) {

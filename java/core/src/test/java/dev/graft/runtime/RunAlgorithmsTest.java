@@ -75,6 +75,26 @@ class RunAlgorithmsTest {
     assertThat(new AlgorithmCache(file).choice("a")).isNull();
   }
 
+  /** Where there was no memory to time in, the next process times. */
+  @Test
+  void anAlgorithmThatWasNotTimed_staysWithItsProcess() {
+    Path file = folder.resolve("cublaslt.txt");
+    RunAlgorithms run = new RunAlgorithms(new AlgorithmCache(file));
+    AlgorithmCache.Algorithm timed = algorithm(12.5);
+    AlgorithmCache.Algorithm favourite = algorithm(0);
+    run.remember("timed", timed);
+    run.remember("favourite", favourite);
+    assertThat(run.remembered("timed")).isSameAs(timed);
+    assertThat(run.required("favourite")).isSameAs(favourite);
+    AlgorithmCache next = new AlgorithmCache(file);
+    assertThat(next.get("timed")).isNotNull();
+    assertThat(next.get("favourite")).isNull();
+  }
+
+  private static AlgorithmCache.Algorithm algorithm(double microseconds) {
+    return new AlgorithmCache.Algorithm(new long[AlgorithmCache.WORDS], 0, microseconds);
+  }
+
   @Test
   void whatCannotBeRead_isRefused() {
     RunAlgorithms run = new RunAlgorithms(new AlgorithmCache(null));
