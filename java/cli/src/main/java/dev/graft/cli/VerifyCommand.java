@@ -2,6 +2,7 @@ package dev.graft.cli;
 
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.graft.bindings.GraftException;
 import dev.graft.bindings.NativeLibraries;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
@@ -61,6 +62,7 @@ final class VerifyCommand extends GraftCommand {
   /** System property: the commit the program was built from. */
   static final String COMMIT = "dev.graft.verify.commit";
 
+  private static final String LOST = "the device was lost, see above";
   private static final String NO_PYTORCH = "none";
   private static final String DEFAULT_PYTHON = "python3";
 
@@ -127,6 +129,7 @@ final class VerifyCommand extends GraftCommand {
   private ObjectNode earlier = Json.object();
   private boolean failed;
   private boolean emulated;
+  private boolean lost;
 
   @Override
   public Integer call() {
@@ -144,6 +147,11 @@ final class VerifyCommand extends GraftCommand {
       earlier = VerifyResults.earlier(folder(), report);
       for (VerifyPart part : wanted) {
         earlier.remove(part.field());
+        if (lost) {
+          report.putObject(part.field()).put("reason", LOST);
+          say(part.field().replace('_', ' '), "not run: " + LOST);
+          continue;
+        }
         switch (part) {
           case TESTS ->
               nativeTests(List.of(), "native tests", report.putObject(VerifyPart.TESTS.field()));
@@ -283,7 +291,10 @@ final class VerifyCommand extends GraftCommand {
       } catch (UnsupportedEpilogueException e) {
         counts.skipped++; // what follows the product is then a kernel of its own
       } catch (RuntimeException e) {
-        counts.fail(what + ": " + reason(e));
+        fail(counts, what, e);
+      }
+      if (lost) {
+        break;
       }
     }
     finish("products", counts, part, "");
@@ -317,7 +328,10 @@ final class VerifyCommand extends GraftCommand {
           counts.failures.add(off(what, finding));
         }
       } catch (RuntimeException e) {
-        counts.fail(what + ": " + reason(e));
+        fail(counts, what, e);
+      }
+      if (lost) {
+        break;
       }
     }
     finish(
@@ -340,7 +354,10 @@ final class VerifyCommand extends GraftCommand {
           counts.fail(what + ": other bits in " + String.join(", ", different));
         }
       } catch (RuntimeException e) {
-        counts.fail(what + ": " + reason(e));
+        fail(counts, what, e);
+      }
+      if (lost) {
+        break;
       }
     }
     finish("same bits", counts, part, " (" + repeats + " runs each)");
@@ -365,7 +382,14 @@ final class VerifyCommand extends GraftCommand {
                     ? ": " + DEFAULT_PYTHON + " has no transformers and torch that sees the card"
                     : ""));
       }
-      DeviceLimits limits = DeviceLimits.measure(on, suite.limits());
+      DeviceLimits limits;
+      try {
+        limits = DeviceLimits.measure(on, suite.limits());
+      } catch (RuntimeException e) {
+        fail(counts, "limits", e);
+        finish("measured", counts, part, "");
+        return;
+      }
       part.putObject("limits")
           .put("copy_bytes_per_second", limits.bytesPerSecond())
           .put("fp32_flops", limits.flopsFp32())
@@ -396,10 +420,12 @@ final class VerifyCommand extends GraftCommand {
         counts.passed++;
         say("", VerifyResults.line(result));
       } catch (RuntimeException e) {
-        counts.fail(name + ": " + reason(e));
-        failed = true;
+        fail(counts, name, e);
       }
       write();
+      if (lost) {
+        break;
+      }
     }
   }
 
@@ -430,9 +456,14 @@ final class VerifyCommand extends GraftCommand {
     return emulated ? "cpu" : "cuda";
   }
 
-  /** Any failure is a finding, and others are looked for all the same. */
-  private static String reason(RuntimeException e) {
-    return e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
+  /** Any failure is a finding, and others are looked for all the same while the device works. */
+  private void fail(VerifyCounts counts, Object what, RuntimeException e) {
+    counts.fail(
+        what + ": " + (e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage()));
+    failed = true;
+    for (Throwable cause = e; cause != null; cause = cause.getCause()) {
+      lost |= cause instanceof GraftException.DeviceLost;
+    }
   }
 
   private void finish(String what, VerifyCounts counts, ObjectNode part, String more) {

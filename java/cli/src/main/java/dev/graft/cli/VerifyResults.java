@@ -168,7 +168,7 @@ final class VerifyResults {
             report.path("date").asText(),
             report.path("passed").asBoolean() ? "nothing failed" : "**something failed**"));
     checks(lines, report);
-    if (report.has("speed")) {
+    if (report.at("/speed/limits").isObject()) {
       speed(lines, report.path("speed"));
     }
     return String.join("\n", lines) + "\n";
