@@ -212,6 +212,7 @@ const shape shapes[] = {
     {"fp32 full 512 d64 dropout", 4, 12, 512, 64, 0, 26, GRAFT_FLOAT32},
     {"bf16 full 128 d64", 4, 12, 128, 64, 0, 0, GRAFT_BFLOAT16},
     {"bf16 full 512 d64", 4, 12, 512, 64, 0, 0, GRAFT_BFLOAT16},
+    {"bf16 causal 512 d64", 4, 12, 512, 64, 1, 0, GRAFT_BFLOAT16},
     {"bf16 causal 1024 d64", 4, 12, 1024, 64, 1, 0, GRAFT_BFLOAT16},
     {"fp32 full 512 d32", 4, 12, 512, 32, 0, 0, GRAFT_FLOAT32},
     {"fp32 full 512 d96", 4, 12, 512, 96, 0, 0, GRAFT_FLOAT32},

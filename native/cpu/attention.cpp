@@ -1,6 +1,6 @@
-// Workspace of the attention passes; the kernels are in attention_forward.cpp and
-// attention_backward.cpp.
-#include "attention_tiles.h"
+// Workspace of the attention passes; the kernels are in attention_{forward,backward}.cpp and, on dot
+// products of bfloat16, attention_{forward,backward}_dot.cpp.
+#include "attention_workspace.h"
 
 namespace graft::GRAFT_ISA {
 

@@ -21,38 +21,14 @@
 // The tile of keys stays and the queries stream past it; dK and dV of a tile belong to one task and
 // are summed in the order of queries. dQ is summed in the order of key tiles inside a chunk of keys,
 // then in the order of chunks. Both orders depend on the lengths alone, so no sum depends on threads.
+// Chunks of bf16 on dot products: attention_backward_dot.cpp.
+#include "attention_backward.h"
 #include "attention_pack.h"
+#include "attention_workspace.h"
 #include "functions.h"
 
 namespace graft::GRAFT_ISA {
 namespace {
-
-// One sequence and head.
-struct head_work {
-  sequence s;
-  int64_t b, h;
-};
-
-// The first query that sees key j or a later one.
-int64_t first_query(const graft_attention_args& a, const sequence& s, int64_t j) {
-  return a.causal ? within(j - (s.k_count - s.q_count), 0, s.q_count) : 0;
-}
-
-// delta = rowsum(dO * O) of queries from..q_count.
-template <typename T>
-void sum_delta(const graft_attention_args& a, const head_work& w, int64_t from, float* delta) {
-  const int64_t d = a.head_dim;
-  for (int64_t i = from; i < w.s.q_count; ++i) {
-    const int64_t token = w.s.q_begin + i;
-    const T* out = static_cast<const T*>(a.out) + token * a.out_token_stride + w.h * d;
-    const T* dout = static_cast<const T*>(a.dout) + token * a.dout_token_stride + w.h * d;
-    vf sum = zero();
-    for_lanes(0, d, [&](int64_t c, auto lanes) {
-      sum = fma(load(out + c, lanes), load(dout + c, lanes), sum);
-    });
-    delta[i] = sum_lanes(sum);
-  }
-}
 
 // A row of scores and of dP, to become P (dropped, for dV) and dS.
 struct score_row {
@@ -120,9 +96,9 @@ void whole_row_gradient(const score_row& row, const dropout_rule& dropout, int64
 // to dq (rows of plan.dq_row floats, 0 at the start).
 template <typename T, bool dropped>
 void backward_chunk(const graft_attention_args& a, const dropout_rule& dropout, const head_work& w,
-                    int64_t begin, int64_t end, const backward_tiles& t, float* dq,
-                    int64_t dq_row) {
+                    int64_t begin, int64_t end, float* memory, float* dq, int64_t dq_row) {
   const sequence& s = w.s;
+  const backward_tiles t(memory, a.head_dim, longest_queries(a));
   const int64_t d = a.head_dim;
   const int64_t width = round_up(d, NR);
   const int64_t row = tile_row(d), score_stride = tile_row(k_tile);
@@ -235,6 +211,14 @@ void backward_chunk(const graft_attention_args& a, const dropout_rule& dropout, 
   }
 }
 
+template <typename T, bool dropped, typename... Arguments>
+void chunk_of(const Arguments&... arguments) {
+  if constexpr (on_dots<T>)
+    backward_dot_chunk<dropped>(arguments...);
+  else
+    backward_chunk<T, dropped>(arguments...);
+}
+
 void clear_rows(float* dq, int64_t dq_row, int64_t from, int64_t to) {
   if (from < to)
     std::memset(dq + from * dq_row, 0, static_cast<size_t>((to - from) * dq_row) * sizeof(float));
@@ -254,20 +238,19 @@ void write_dq(const graft_attention_args& a, const head_work& w, int64_t i, floa
 template <typename T, bool dropped>
 void backward_head(const graft_attention_args& a, const backward_plan& plan,
                    const dropout_rule& dropout, const head_work& w, float* memory) {
-  const backward_tiles t(memory, a.head_dim, longest_queries(a));
-  float* total = memory + t.floats;
+  float* total = memory + plan.tile_floats;
   float* part = total + round_up(longest_queries(a) * plan.dq_row, 16);
   const int64_t size = chunk_size(w.s.k_count);
   clear_rows(total, plan.dq_row, 0, w.s.q_count);
   for (int64_t begin = 0; begin < w.s.k_count; begin += size) {
     const int64_t end = at_most(begin + size, w.s.k_count);
     if (begin == 0) {
-      backward_chunk<T, dropped>(a, dropout, w, begin, end, t, total, plan.dq_row);
+      chunk_of<T, dropped>(a, dropout, w, begin, end, memory, total, plan.dq_row);
       continue;
     }
     const int64_t from = first_query(a, w.s, begin);
     clear_rows(part, plan.dq_row, from / q_tile * q_tile, w.s.q_count);
-    backward_chunk<T, dropped>(a, dropout, w, begin, end, t, part, plan.dq_row);
+    chunk_of<T, dropped>(a, dropout, w, begin, end, memory, part, plan.dq_row);
     for (int64_t e = from * plan.dq_row; e < w.s.q_count * plan.dq_row; e += W)
       store(total + e, load(total + e) + load(part + e));
   }
@@ -321,9 +304,8 @@ void backward(const cpu_context& context, const graft_attention_args& a, int64_t
     float* dq = parts + ((chunk * a.heads + w.h) * a.tokens_q + w.s.q_begin) * plan.dq_row;
     const int64_t from = first_query(a, w.s, begin) / q_tile * q_tile;
     clear_rows(dq, plan.dq_row, from, w.s.q_count);
-    backward_chunk<T, dropped>(a, dropout, w, begin, at_most(begin + size, w.s.k_count),
-                               backward_tiles(own, a.head_dim, longest_queries(a)), dq,
-                               plan.dq_row);
+    chunk_of<T, dropped>(a, dropout, w, begin, at_most(begin + size, w.s.k_count), own, dq,
+                         plan.dq_row);
   }
   if (!plan.split) return;
   const int64_t tiles = ceil_div(longest_queries(a), q_tile);

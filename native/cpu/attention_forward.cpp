@@ -14,9 +14,10 @@
 //   cu_seqlens   int32        [B + 1]                     in
 //
 // All arithmetic is fp32 on tiles packed into the thread's workspace; bf16 is widened while packing
-// and rounded once on the way out. A task is a span of query tiles of one (sequence, head); how long
+// and rounded once on the way out (dot products of bf16: attention_forward_dot.cpp). A task is a span of query tiles of one (sequence, head); how long
 // spans are depends on the number of threads, a row's bits do not: they come from its tile alone.
 #include "attention_pack.h"
+#include "attention_workspace.h"
 #include "functions.h"
 
 namespace graft::GRAFT_ISA {
@@ -149,10 +150,18 @@ void forward_span(const graft_attention_args& a, const dropout_rule& dropout, co
   }
 }
 
+template <typename T, typename... Arguments>
+void span_of(const Arguments&... arguments) {
+  if constexpr (on_dots<T>)
+    forward_dot_span(arguments...);
+  else
+    forward_span<T>(arguments...);
+}
+
 template <typename T>
 void forward(const cpu_context& context, const graft_attention_args& a, int64_t live) {
   const dropout_rule dropout = dropout_of(context, a.dropout, a.op_id);
-  const int64_t floats = forward_tiles(nullptr, a.head_dim).floats;
+  const int64_t floats = forward_floats(a);
   const int64_t heads = live * a.heads;
   // Long spans share the packing of keys; short ones give every thread something to do.
   const int64_t tiles = ceil_div(longest_queries(a), q_tile);
@@ -170,9 +179,8 @@ void forward(const cpu_context& context, const graft_attention_args& a, int64_t 
     const int64_t b = task % heads / a.heads;
     const sequence s = sequence_of(a, b);
     if (first >= s.q_count) continue;
-    forward_span<T>(a, dropout, s, b, task % a.heads, first,
-                    at_most(span * q_tile, s.q_count - first),
-                    static_cast<float*>(a.workspace) + thread_index() * floats);
+    span_of<T>(a, dropout, s, b, task % a.heads, first, at_most(span * q_tile, s.q_count - first),
+               static_cast<float*>(a.workspace) + thread_index() * floats);
   }
 }
 

@@ -1,4 +1,4 @@
-// What the attention kernels share: tile sizes, sequences, masks, and the layout of the workspace.
+// What the attention kernels share: tile sizes, sequences, masks, and tiles in the workspace.
 //
 //   q_tile, k_tile   queries and keys of a tile of scores. 64 x 64 scores, K^T and V of D = 64 are
 //                    16 KiB each; AVX-512's second-level caches are twice as large and its micro
@@ -138,7 +138,7 @@ static inline void keep_tile(uint64_t key, int64_t j0, int64_t i0, int64_t rows,
   }
 }
 
-// ---- workspace --------------------------------------------------------------------------------------
+// ---- tiles ------------------------------------------------------------------------------------------
 
 // Cuts a block of memory in arrays of whole cache lines. Without a block it only counts.
 class floats_of {
@@ -201,70 +201,18 @@ struct backward_tiles {
   }
 };
 
-static inline int64_t longest_queries(const graft_attention_args& a) {
-  return at_most(a.max_seqlen_q, a.tokens_q);
-}
-static inline int64_t longest_keys(const graft_attention_args& a) {
-  return at_most(a.max_seqlen_k, a.tokens_k);
-}
-
-// Keys of one backward chunk of a sequence, by its length alone: the same sums are taken in the same
-// order whether one thread or several do the chunks.
-static inline int64_t chunk_size(int64_t k_count) {
-  return round_up(at_least(chunk_keys, ceil_div(k_count, most_chunks)), k_tile);
-}
-
-// How the backward pass shares out its work: a (sequence, head) a task, or, where those are fewer
-// than two a thread, a chunk of its keys a task. dQ gets terms from every key and each chunk sums its
-// own; in a split pass all of them are kept and then added up, else the thread adds them as it goes.
-struct backward_plan {
-  int64_t chunks;         // of the longest sequence
-  bool split;
-  int64_t dq_row;         // floats
-  int64_t thread_floats;  // tiles, and the dQ of a (sequence, head) unless split
-  int64_t shared_floats;  // split: dQ of every [chunk, head, query]
-};
-static inline backward_plan plan_backward(const cpu_context& context,
-                                          const graft_attention_args& a) {
-  backward_plan plan;
-  plan.chunks = at_most(most_chunks, ceil_div(longest_keys(a), chunk_keys));
-  plan.split = plan.chunks > 1 && context.threads > 1 && a.heads <= most_split_heads &&
-               a.batch * a.heads < 2 * int64_t{context.threads};
-  plan.dq_row = round_up(a.head_dim, NR);
-  const int64_t queries = longest_queries(a);
-  plan.thread_floats = backward_tiles(nullptr, a.head_dim, queries).floats;
-  if (!plan.split)
-    plan.thread_floats += (plan.chunks > 1 ? 2 : 1) * round_up(queries * plan.dq_row, 16);
-  plan.shared_floats =
-      plan.split ? round_up(plan.chunks * a.heads * a.tokens_q * plan.dq_row, 16) : 0;
-  return plan;
-}
-
-// threads * each + shared floats, in bytes.
-static inline int workspace_size(const char* op, const cpu_context& context, int64_t each,
-                                 int64_t shared, int64_t* bytes) {
-  int64_t floats;
-  if (!__builtin_mul_overflow(int64_t{context.threads}, each, &floats) &&
-      !__builtin_add_overflow(floats, shared, &floats) &&
-      !__builtin_mul_overflow(floats, int64_t{sizeof(float)}, bytes))
-    return GRAFT_OK;
-  return fail(GRAFT_INVALID_SHAPE, "%s: workspace: expected a size within 2^63 bytes", op);
-}
-static inline int forward_workspace(const char* op, const cpu_context& context,
-                                    const graft_attention_args& a, int64_t* bytes) {
-  return workspace_size(op, context, forward_tiles(nullptr, a.head_dim).floats, 0, bytes);
-}
-static inline int backward_workspace(const char* op, const cpu_context& context,
-                                     const graft_attention_args& a, int64_t* bytes) {
-  const backward_plan plan = plan_backward(context, a);
-  return workspace_size(op, context, plan.thread_floats, plan.shared_floats, bytes);
-}
-
 // Threads for a call of that many score elements.
 static inline int threads_for(const cpu_context& context, int64_t tasks, double scores,
                               int64_t head_dim) {
   if (scores * static_cast<double>(head_dim) < serial_products) return 1;
   return static_cast<int>(at_least(1, at_most(context.threads, tasks)));
+}
+
+static inline int64_t longest_queries(const graft_attention_args& a) {
+  return at_most(a.max_seqlen_q, a.tokens_q);
+}
+static inline int64_t longest_keys(const graft_attention_args& a) {
+  return at_most(a.max_seqlen_k, a.tokens_k);
 }
 
 static inline int64_t thread_index() { return omp_get_thread_num(); }

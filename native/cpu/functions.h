@@ -11,6 +11,7 @@
 namespace graft::GRAFT_ISA {
 
 constexpr float log2_e = 1.44269504f;
+constexpr float ln_2 = 0.693147181f;
 
 // 2^n, n the integer in the low bits of 1.5 * 2^23 + n. 127 is the exponent's bias; -127 gives 0, 128
 // infinity. (Unsigned, for what is shifted out.)

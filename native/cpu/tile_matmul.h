@@ -110,9 +110,9 @@ static inline void micro_rows(int64_t n, const float* a, int64_t a_row, const fl
   }
 }
 
-// Rows of the next micro tile when `left` are to do.
-static inline int64_t micro_tile_rows(int64_t left) {
-  return left <= MR ? left : left < 2 * MR ? (left + 1) / 2 : MR;
+// Rows of the next micro tile, `most` at most, when `left` are to do.
+static inline int64_t micro_tile_rows(int64_t left, int64_t most) {
+  return left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
 }
 
 static inline int64_t within(int64_t x, int64_t low, int64_t high) {
@@ -124,7 +124,7 @@ static inline void tile_matmul(const tile_product& t) {
   for (int64_t j = 0; j < t.n; j += NR) {
     int64_t rows;
     for (int64_t i = 0; i < t.m; i += rows) {
-      rows = t.exact_ranges ? 1 : micro_tile_rows(t.m - i);
+      rows = t.exact_ranges ? 1 : micro_tile_rows(t.m - i, MR);
       const int64_t last_row = i + rows - 1;
       if (j >= t.columns + last_row * t.column_step) continue;
       const int64_t end = within(t.last + last_row * t.last_step, 0, t.k);
