@@ -28,6 +28,7 @@ final class CublasLtGemm implements Gemm {
   /** What the library's fastest kernels ask for on Hopper. */
   private static final long WORKSPACE = 32L << 20;
 
+  private static final int BIAS_ALIGNMENT = 16;
   private static final int PROPOSALS = 16;
   private static final int REPEATS = 7;
 
@@ -154,12 +155,15 @@ final class CublasLtGemm implements Gemm {
       algorithms.take(shape.key(), best);
     }
 
-    /** The address of a bias in the result's dtype, which is the only one the epilogue takes. */
+    /**
+     * The address of a bias as the library can read it: of the result's dtype, and aligned as its
+     * vectors want, which it does not ask of the bias when it proposes kernels.
+     */
     private long bias(Tensor bias, DType dtype) {
-      if (bias.dtype() == dtype) {
+      if (bias.dtype() == dtype && bias.address() % BIAS_ALIGNMENT == 0) {
         return bias.address();
       }
-      biasArena = new Arena(device, "bias of another dtype");
+      biasArena = new Arena(device, "copy of a bias");
       Tensor copy = biasArena.zeros("bias", dtype, bias.count());
       biasCast = new graft_cast_args();
       Pointer.memset(biasCast, 0, biasCast.sizeof());

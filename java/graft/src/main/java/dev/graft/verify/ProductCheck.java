@@ -162,7 +162,11 @@ public final class ProductCheck {
       a = filled(arena, random, "a", what.in, what.transposeA ? k : m, what.transposeA ? m : k);
       b = filled(arena, random, "b", what.in, what.transposeB ? n : k, what.transposeB ? k : n);
       c = filled(arena, random, "c", what.out, m, n + 2L * what.before);
-      bias = what.bias == null ? null : filled(arena, random, "bias", what.bias, n);
+      // Where the result lies off every vector, so does the bias.
+      bias =
+          what.bias == null
+              ? null
+              : filled(arena, random, "bias", what.bias, n + what.before).view(what.before, n);
       boolean gelu = what.kind == Kind.GELU || what.kind == Kind.GELU_GRADIENT;
       before = gelu ? filled(arena, random, "before", what.out, m, n) : null;
       sums =
