@@ -270,6 +270,7 @@ final class VerifyCommand extends GraftCommand {
     }
     for (String tool : Sanitizer.TOOLS) {
       nativeTests(Sanitizer.command(program.get(), tool), tool, part.putObject(tool));
+      write();
     }
   }
 

@@ -1,13 +1,15 @@
 package dev.graft.cli;
 
-/** What {@code verify} can do. */
+/**
+ * What {@code verify} can do, in its order: the slowest last, where a machine is had for a time.
+ */
 enum VerifyPart {
   TESTS("native_tests"),
-  SANITIZER("sanitizer"),
   PRODUCTS("products"),
   STEPS("training_steps"),
   REPEATS("repeats"),
-  SPEED("speed");
+  SPEED("speed"),
+  SANITIZER("sanitizer");
 
   private final String field;
 
