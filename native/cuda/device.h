@@ -66,6 +66,9 @@
 //   uint32_t bf16x2_of(float low, float high)
 //   float float_of_bf16(uint16_t), float_of_low(uint32_t), float_of_high(uint32_t)
 //   float fma_rn(a, b, c)                    one rounding; also of double
+//   float mul_rn(a, b)                       rounded whatever it is added to. nvcc makes a * b + c one
+//                                            fma where it likes: where the product is used twice and
+//                                            the two must be one number, this says so
 //   float exp2_approx, log2_approx, rsqrt_approx, rcp_approx        1 to 2 ulp, denormals are zero
 //   float natural_log(float)                 1 ulp, denormals included
 //   double natural_log(double), natural_log_plus_one(double), exponential(double)     1 ulp

@@ -15,15 +15,24 @@ struct launch_shape {
   cudaStream_t stream;
 };
 
-// Dynamic shared memory above 48 KiB has to be asked for, a function and device at a time.
+// Dynamic shared memory above 48 KiB has to be asked for, a function and device at a time. Always for
+// the device's most: what a block gets is the launch's, and a thread that asked for less meanwhile
+// (another vocabulary, another device's context) would have this one's launch refused.
+inline cudaError_t allow_most_shared_memory(const void* function) {
+  int device = 0, most = 0;
+  cudaError_t status = cudaGetDevice(&device);
+  if (status == cudaSuccess)
+    status = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  if (status != cudaSuccess) return status;
+  return cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+}
+
 template <typename... Parameters>
 cudaError_t launch(void (*kernel)(Parameters...), const launch_shape& shape,
                    std::type_identity_t<Parameters>... arguments) {
   const void* function = reinterpret_cast<const void*>(kernel);
   if (shape.shared_bytes > 48 * 1024) {
-    const cudaError_t status =
-        cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(shape.shared_bytes));
+    const cudaError_t status = allow_most_shared_memory(function);
     if (status != cudaSuccess) return status;
   }
   void* addresses[sizeof...(Parameters) + 1] = {&arguments...};
@@ -195,6 +204,7 @@ GRAFT_DEVICE uint32_t bf16x2_of(float low, float high) {
 }
 GRAFT_DEVICE float fma_rn(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 GRAFT_DEVICE double fma_rn(double a, double b, double c) { return __fma_rn(a, b, c); }
+GRAFT_DEVICE float mul_rn(float a, float b) { return __fmul_rn(a, b); }
 GRAFT_DEVICE float exp2_approx(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));

@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "block.h"
+#include "rough.h"
 #include "runtime.h"
 
 #define threadIdx (::graft::emulation::current_thread->index)
@@ -171,16 +172,29 @@ GRAFT_DEVICE float float_of_high(uint32_t pair) { return float_from_bits(pair & 
 GRAFT_DEVICE float fma_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 GRAFT_DEVICE double fma_rn(double a, double b, double c) { return __builtin_fma(a, b, c); }
 
+GRAFT_DEVICE float mul_rn(float a, float b) {
+  const volatile float product = a * b;  // the C++ compiler may fuse, too
+  return product;
+}
+
 namespace detail {
 // .ftz: denormals are zero on the way in and out.
 static inline float flushed(float x) {
   return std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0f, x) : x;
 }
 }  // namespace detail
-GRAFT_DEVICE float exp2_approx(float x) { return detail::flushed(std::exp2(detail::flushed(x))); }
-GRAFT_DEVICE float log2_approx(float x) { return std::log2(detail::flushed(x)); }
-GRAFT_DEVICE float rsqrt_approx(float x) { return 1.0f / std::sqrt(detail::flushed(x)); }
-GRAFT_DEVICE float rcp_approx(float x) { return detail::flushed(1.0f / detail::flushed(x)); }
+GRAFT_DEVICE float exp2_approx(float x) {
+  return detail::flushed(emulation::approximately(x, std::exp2(detail::flushed(x)), 0x1.6Ap-23));
+}
+GRAFT_DEVICE float log2_approx(float x) {
+  return emulation::approximately(x, std::log2(detail::flushed(x)), 0x1p-22);
+}
+GRAFT_DEVICE float rsqrt_approx(float x) {
+  return emulation::approximately(x, 1.0f / std::sqrt(detail::flushed(x)), 0x1.12p-23);
+}
+GRAFT_DEVICE float rcp_approx(float x) {
+  return detail::flushed(emulation::approximately(x, 1.0f / detail::flushed(x), 0x1p-23));
+}
 GRAFT_DEVICE float natural_log(float x) { return std::log(x); }
 GRAFT_DEVICE double natural_log(double x) { return std::log(x); }
 GRAFT_DEVICE double natural_log_plus_one(double x) { return std::log1p(x); }

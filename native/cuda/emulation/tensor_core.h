@@ -48,8 +48,13 @@ void multiply(void* const* arguments, const float (&a)[16][depth], const float (
     float sums[8];
     for (int n = 0; n < 8; ++n)
       sums[n] = static_cast<mma_argument*>(arguments[row % 8 * 4 + n / 2])->d[row / 8 * 2 + n % 2];
-    for (int k = 0; k < depth; ++k)
-      for (int n = 0; n < 8; ++n) sums[n] += a[row][k] * b[k][n];
+    if (emulation::rough() != 0) {
+      for (int n = 0; n < 8; ++n)
+        sums[n] = emulation::roughly_add<depth>(sums[n], a[row], &b[0][n], 8);
+    } else {
+      for (int k = 0; k < depth; ++k)
+        for (int n = 0; n < 8; ++n) sums[n] += a[row][k] * b[k][n];
+    }
     for (int n = 0; n < 8; ++n)
       static_cast<mma_argument*>(arguments[row % 8 * 4 + n / 2])->d[row / 8 * 2 + n % 2] = sums[n];
   }

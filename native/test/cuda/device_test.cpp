@@ -1,5 +1,7 @@
 // The emulated device layer: that it computes what the hardware computes, and that it finds what it
 // promises to find. Oracles are plain loops.
+#include <array>
+#include <cmath>
 #include <set>
 
 #include "../support.h"
@@ -329,6 +331,39 @@ TEST(Device, bf16RoundsToNearestEven) {
   }
   EXPECT_EQ(1.5f, float_of_low(bf16x2_of(1.5f, -2.0f)));
   EXPECT_EQ(-2.0f, float_of_high(bf16x2_of(1.5f, -2.0f)));
+}
+
+// What an fma would keep of the product is gone, whatever the compiler makes of a sum.
+TEST(Device, productsAreRounded) {
+  const float x = 1.0f + 0x1p-12f, square = 1.0f + 0x1p-11f;
+  EXPECT_EQ(0.0f, mul_rn(x, x) - square);
+  EXPECT_EQ(0x1p-24f, fma_rn(x, x, -square));
+}
+
+// GRAFT_EMULATED_ROUGH is of the whole process, so its sums are asked for by themselves here.
+TEST(Device, roughSumsAreCut) {
+  std::array<float, 16> ones, units = {};
+  ones.fill(1.0f);
+  const auto add = [&](float sum) {
+    return emulation::roughly_add<16>(sum, units.data(), ones.data(), 1);
+  };
+  units[3] = 3.0f;
+  EXPECT_EQ(3.5f, add(0.5f));
+  // A quarter of the last place of 1 is lost eight times; a half is kept, and eight are four places.
+  units.fill(0x1p-25f);
+  EXPECT_EQ(1.0f, add(1.0f));
+  units.fill(0x1p-24f);
+  EXPECT_EQ(1.0f + 0x1p-20f, add(1.0f));
+  // One half is cut, on either side of zero.
+  units.fill(0.0f);
+  units[15] = 0x1p-24f;
+  EXPECT_EQ(1.0f, add(1.0f));
+  units[15] = -0x1p-24f;
+  EXPECT_EQ(-1.0f, add(-1.0f));
+  units[0] = INFINITY;
+  EXPECT_EQ(INFINITY, add(1.0f));
+  units[8] = -INFINITY;
+  EXPECT_TRUE(std::isnan(add(1.0f)));
 }
 
 TEST(Device, approximateFunctionsFlushDenormals) {
