@@ -20,12 +20,26 @@ struct lane_rows {
 struct score_tile {
   const key_limit& limit;
   int row, j0;
-  float scale_log2, keep_scale;
+  float scale_log2;
 };
+
+// What dropout kept of dP. Rounded: delta is a sum of these same numbers, and where one key has all of a
+// row dP - delta must be 0, not the rest that an fma with delta would leave.
+template <int row_blocks, int key_blocks>
+GRAFT_DEVICE void scale_kept(float (&dp)[row_blocks][key_blocks][4], float keep_scale) {
+  GRAFT_UNROLL
+  for (int m = 0; m < row_blocks; ++m) {
+    GRAFT_UNROLL
+    for (int n = 0; n < key_blocks; ++n) {
+      GRAFT_UNROLL
+      for (int e = 0; e < 4; ++e) dp[m][n][e] = mul_rn(dp[m][n][e], keep_scale);
+    }
+  }
+}
 
 // The running softmax of a whole row, with the sum of P dP beside that of P. The sums are this lane's
 // columns' only.
-template <bool dropped, int row_blocks, int key_blocks>
+template <int row_blocks, int key_blocks>
 GRAFT_DEVICE void add_row_sums(const float (&s)[row_blocks][key_blocks][4],
                                const float (&dp)[row_blocks][key_blocks][4],
                                const score_tile& tile, lane_rows<row_blocks>& rows) {
@@ -53,10 +67,9 @@ GRAFT_DEVICE void add_row_sums(const float (&s)[row_blocks][key_blocks][4],
         for (int odd = 0; odd < 2; ++odd) {
           const int e = 2 * half + odd;
           const float weight = shift.probability(s[m][n][e], tile.scale_log2);
-          const float x = dropped ? dp[m][n][e] * tile.keep_scale : dp[m][n][e];
           if (8 * n + odd >= live) continue;
           sum += weight;
-          dot = fma_rn(weight, x, dot);
+          dot = fma_rn(weight, dp[m][n][e], dot);
         }
       }
       rows.inverse[m][half] = fma_rn(rows.inverse[m][half], shrink, sum);
@@ -66,7 +79,7 @@ GRAFT_DEVICE void add_row_sums(const float (&s)[row_blocks][key_blocks][4],
 }
 
 // dP becomes dS; 0 where a row does not see the key.
-template <bool dropped, int row_blocks, int key_blocks>
+template <int row_blocks, int key_blocks>
 GRAFT_DEVICE void score_gradient(const float (&s)[row_blocks][key_blocks][4],
                                  float (&dp)[row_blocks][key_blocks][4], const score_tile& tile,
                                  const lane_rows<row_blocks>& rows, bool whole, bool masked) {
@@ -83,7 +96,7 @@ GRAFT_DEVICE void score_gradient(const float (&s)[row_blocks][key_blocks][4],
           float& x = dp[m][n][2 * half + odd];
           const float weight = shift.probability(s[m][n][2 * half + odd], tile.scale_log2) *
                                rows.inverse[m][half];
-          const float ds = weight * ((dropped ? x * tile.keep_scale : x) - rows.delta[m][half]);
+          const float ds = weight * (x - rows.delta[m][half]);
           x = masked && 8 * n + odd >= live ? 0.0f : ds;
         }
       }
@@ -211,14 +224,17 @@ __global__ void __launch_bounds__(dq_tile<T>(head_dim).threads(), dq_tile<T>(hea
       float s[row_blocks][tile.step / 8][4] = {}, dp[row_blocks][tile.step / 8][4] = {};
       queries.scores(keys + sub * head_dim, s);
       gradients.scores(keys + stage / 2 + sub * head_dim, dp);
-      if constexpr (dropped) drop_probabilities(dp, dropout, row, j);
+      if constexpr (dropped) {
+        drop_probabilities(dp, dropout, row, j);
+        scale_kept(dp, p.keep_scale);
+      }
       if (p.negative) negate(s);
-      const score_tile scores{limit, row, j, p.scale_log2, p.keep_scale};
+      const score_tile scores{limit, row, j, p.scale_log2};
       if (sums_only) {
-        add_row_sums<dropped>(s, dp, scores, facts);
+        add_row_sums(s, dp, scores, facts);
         continue;
       }
-      score_gradient<dropped>(s, dp, scores, facts, whole, limit(first) - j < tile.step);
+      score_gradient(s, dp, scores, facts, whole, limit(first) - j < tile.step);
       if (exactly)
         add_seen_values<head_dim>(dp, keys + sub * head_dim + columns_from,
                                   tile_sight{limit, row, j}, dq);

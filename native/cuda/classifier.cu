@@ -75,7 +75,7 @@ GRAFT_DEVICE void add(power_sum& total, const float (&x)[n]) {
   float top = x[0];
   GRAFT_UNROLL
   for (int i = 1; i < n; ++i) top = maximum(top, x[i]);
-  const float shift = top * log2_e;
+  const float shift = mul_rn(top, log2_e);
   if (shift > total.shift) {
     total.sum *= exp2_approx(total.shift - shift);
     total.shift = shift;

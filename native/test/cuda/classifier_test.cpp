@@ -181,9 +181,10 @@ TEST(CudaClassifier, everyShapeAndAlignment_withinTwiceTheCpusError) {
 TEST(CudaClassifier, weightsAndSmoothing_withinTwiceTheCpusError) {
   cuda_context c;
   int i = 0;
+  // Maxima over a few numbers are luck: of short rows there are more.
   for (const int dtype : float_dtypes())
     for (const auto& [rows, vocabulary] : std::vector<std::pair<int64_t, int64_t>>{
-             {1, 2}, {5, 3}, {20, 17}, {3, 1000}, {11, 2049}})
+             {60, 2}, {50, 3}, {20, 17}, {11, 1000}, {11, 2049}})
       for (const float smoothing : {0.0f, 0.1f, 1.0f})
         for (const bool weighted : {false, true}) {
           if (smoothing == 0 && !weighted) continue;
