@@ -43,8 +43,7 @@ GRAFT_DEVICE void score_gradient_by_keys(float (&s)[row_blocks][query_blocks][4]
           const bool kept =
               !dropped || keep_byte(keep[m][n], e) >= static_cast<uint32_t>(p.dropout);
           const float weight = shift.probability(s[m][n][e], p.scale_log2) * row.y;
-          float x = dp[m][n][e];
-          if (dropped) x = kept ? x * p.keep_scale : 0.0f;
+          const float x = kept ? dp[m][n][e] : 0.0f;
           const float ds = weight * (x - row.z);
           s[m][n][e] = seen && kept ? weight : 0.0f;
           dp[m][n][e] = seen ? ds : 0.0f;
@@ -152,6 +151,7 @@ __global__ void __launch_bounds__(dkdv_tile<T>(head_dim).threads(),
       float s[row_blocks][tile.step / 8][4] = {}, dp[row_blocks][tile.step / 8][4] = {};
       keys.scores(q_step, s);
       values.scores(dout_step, dp);
+      if constexpr (dropped) scale_kept(dp, p.keep_scale);
       if (p.negative) negate(s);
       uint32_t keep[row_blocks][tile.step / 8] = {};
       if constexpr (dropped) keep_bytes(keep, dropout, first, t * q_rows + sub, scratch);

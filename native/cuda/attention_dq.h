@@ -23,20 +23,6 @@ struct score_tile {
   float scale_log2;
 };
 
-// What dropout kept of dP. Rounded: delta is a sum of these same numbers, and where one key has all of a
-// row dP - delta must be 0, not the rest that an fma with delta would leave.
-template <int row_blocks, int key_blocks>
-GRAFT_DEVICE void scale_kept(float (&dp)[row_blocks][key_blocks][4], float keep_scale) {
-  GRAFT_UNROLL
-  for (int m = 0; m < row_blocks; ++m) {
-    GRAFT_UNROLL
-    for (int n = 0; n < key_blocks; ++n) {
-      GRAFT_UNROLL
-      for (int e = 0; e < 4; ++e) dp[m][n][e] = mul_rn(dp[m][n][e], keep_scale);
-    }
-  }
-}
-
 // The running softmax of a whole row, with the sum of P dP beside that of P. The sums are this lane's
 // columns' only.
 template <int row_blocks, int key_blocks>

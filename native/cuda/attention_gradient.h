@@ -76,6 +76,20 @@ struct score_shift {
   }
 };
 
+// dP with dropout's factor. Rounded: delta is a sum of these same numbers, and where one key has all of a
+// row dP - delta must be 0, not the rest that an fma with delta would leave.
+template <int row_blocks, int key_blocks>
+GRAFT_DEVICE void scale_kept(float (&dp)[row_blocks][key_blocks][4], float keep_scale) {
+  GRAFT_UNROLL
+  for (int m = 0; m < row_blocks; ++m) {
+    GRAFT_UNROLL
+    for (int n = 0; n < key_blocks; ++n) {
+      GRAFT_UNROLL
+      for (int e = 0; e < 4; ++e) dp[m][n][e] = mul_rn(dp[m][n][e], keep_scale);
+    }
+  }
+}
+
 // L log2(e) as a rounded number and 2^-(what is missing of it): that rounding, at the magnitude of L,
 // would put all probabilities of the row off by the same factor. 1 where L is no number.
 GRAFT_DEVICE float2 shift_and_rest(float lse) {
