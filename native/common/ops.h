@@ -31,7 +31,8 @@
   X(dropout, graft_dropout_args)                               \
   X(gather_rows, graft_rows_args)                              \
   X(scatter_rows, graft_rows_args)                             \
-  X(column_sum, graft_column_sum_args)
+  X(column_sum, graft_column_sum_args)                         \
+  X(quantize, graft_quantize_args)
 
 // X(query, argument struct): bytes of workspace of an op; the attention query has a `backward` flag
 // of its own and stands beside this list.
@@ -44,4 +45,5 @@
   X(binary_cross_entropy_workspace, graft_binary_cross_entropy_args) \
   X(mean_squared_error_workspace, graft_mean_squared_error_args) \
   X(sample_workspace, graft_sample_args)                       \
-  X(column_sum_workspace, graft_column_sum_args)
+  X(column_sum_workspace, graft_column_sum_args)               \
+  X(quantize_workspace, graft_quantize_args)

@@ -1,4 +1,4 @@
-// cast, add, dropout, gather_rows, scatter_rows, column_sum.
+// cast, add, dropout, gather_rows, scatter_rows, column_sum, quantize.
 #include "../check.h"
 
 namespace graft {
@@ -69,6 +69,20 @@ int check_gather_rows(const graft_rows_args& args) {
 
 int check_scatter_rows(const graft_rows_args& args) {
   return check_rows("scatter_rows", args, args.count, args.source_rows);
+}
+
+int check_quantize(const graft_quantize_args& args) {
+  const char* op = "quantize";
+  GRAFT_TRY(check_float_dtype(op, "dtype", args.dtype));
+  if (args.to_dtype != GRAFT_FLOAT8_E4M3 && args.to_dtype != GRAFT_FLOAT8_E5M2)
+    return fail(GRAFT_INVALID_DTYPE,
+                "%s: to_dtype: expected GRAFT_FLOAT8_E4M3 or GRAFT_FLOAT8_E5M2, got %d", op,
+                static_cast<int>(args.to_dtype));
+  GRAFT_TRY(check_range(op, "rows", args.rows, 0));
+  GRAFT_TRY(check_range(op, "channels", args.channels, 0));
+  GRAFT_TRY(check_product(op, "rows x channels", args.rows, args.channels, 4));
+  GRAFT_TRY(check_pointer(op, "scale", args.scale, 1, 4));
+  return check_pointer(op, "x", args.x, args.rows * args.channels, dtype_bytes(args.dtype));
 }
 
 int check_column_sum(const graft_column_sum_args& args) {

@@ -63,7 +63,9 @@ typedef enum graft_status {
 typedef enum graft_dtype {
   GRAFT_FLOAT32 = 0,
   GRAFT_BFLOAT16 = 1,
-  GRAFT_INT32 = 2
+  GRAFT_INT32 = 2,
+  GRAFT_FLOAT8_E4M3 = 3, /* 448 is the largest, no infinity: graft_quantize alone makes them    */
+  GRAFT_FLOAT8_E5M2 = 4  /* 57344 is the largest finite                                         */
 } graft_dtype;
 
 typedef enum graft_backend { GRAFT_CPU = 0, GRAFT_CUDA = 1 } graft_backend;
@@ -717,6 +719,27 @@ typedef struct graft_rows_args {
 } graft_rows_args;
 GRAFT_API int graft_gather_rows(graft_context*, const graft_rows_args*);
 GRAFT_API int graft_scatter_rows(graft_context*, const graft_rows_args*);
+
+/* Eight-bit floats under one scale a tensor (Micikevicius et al. 2022, arXiv:2209.05433), operands of
+ * matrix products, which want both layouts:
+ *   scale = the least power of two, at least 2^-126, with max |x| <= scale * largest; 1 if x is 0
+ *   y[r, c] = transposed[c, r] = x[r, c] / scale, rounded to nearest even
+ * Nothing saturates, and the division is exact. A NaN or infinity anywhere in x makes scale and all of
+ * y NaN, so that a step that must be skipped is. */
+typedef struct graft_quantize_args {
+  int64_t struct_size;
+  const void* x;    /* [R, C]                                                                 */
+  void* y;          /* [R, C] bytes, or NULL                                                  */
+  void* transposed; /* [C, R] bytes, or NULL                                                  */
+  float* scale;     /* [1] out                                                                */
+  void* workspace;
+  int64_t workspace_bytes;
+  int64_t rows, channels;
+  int32_t dtype;    /* of x                                                                   */
+  int32_t to_dtype; /* GRAFT_FLOAT8_E4M3 or GRAFT_FLOAT8_E5M2                                 */
+} graft_quantize_args;
+GRAFT_API int graft_quantize_workspace(graft_context*, const graft_quantize_args*, int64_t* bytes);
+GRAFT_API int graft_quantize(graft_context*, const graft_quantize_args*);
 
 /* out[c] += sum over rows of x[r, c] (bias gradients). */
 typedef struct graft_column_sum_args {

@@ -151,6 +151,14 @@ final class TrainingFlags {
   Recompute recompute;
 
   @Option(
+      names = "--fp8",
+      order = 125,
+      description =
+          "Products of the blocks' linear layers in 8-bit floats, beside --dtype bf16; for cards of"
+              + " compute capability 8.9 or later.")
+  boolean fp8;
+
+  @Option(
       names = "--log-every",
       paramLabel = "N",
       order = 130,
@@ -190,7 +198,7 @@ final class TrainingFlags {
     if (betas != null && betas.length != 2) {
       throw new InvalidInputException("--betas: expected two numbers, A,B");
     }
-    recipe.runDirectory(out).resume(resume).dtype(dtype).decayAll(decayAll);
+    recipe.runDirectory(out).resume(resume).dtype(dtype).decayAll(decayAll).fp8(fp8);
     recipe.saveEvery(EVERY);
     if (recipe.build().evalEvery() >= 0) {
       recipe.evalEvery(EVERY);

@@ -21,6 +21,7 @@ import dev.graft.bindings.graft_grad_norm_args;
 import dev.graft.bindings.graft_kv_append_args;
 import dev.graft.bindings.graft_lamb_args;
 import dev.graft.bindings.graft_mean_squared_error_args;
+import dev.graft.bindings.graft_quantize_args;
 import dev.graft.bindings.graft_random_args;
 import dev.graft.bindings.graft_rows_args;
 import dev.graft.bindings.graft_sample_args;
@@ -788,7 +789,9 @@ public final class Ops {
         product.c().tensor(),
         product.epilogue().bias(),
         product.epilogue().before(),
-        product.epilogue().sums());
+        product.epilogue().sums(),
+        product.a().scale(),
+        product.b().scale());
   }
 
   // ---- optimizer
@@ -948,6 +951,41 @@ public final class Ops {
         .accumulate(accumulate ? 1 : 0)
         .dtype(few.dtype().code());
     return args;
+  }
+
+  /**
+   * 8-bit floats of a matrix, and the power of two they are to be multiplied by: see
+   * graft_quantize.
+   *
+   * @param x [R, C]
+   * @param y [R, C], or null
+   * @param transposed [C, R], or null; dtype of y
+   * @param scale fp32 [1]
+   */
+  public void quantize(Tensor x, Tensor y, Tensor transposed, Tensor scale) {
+    graft_quantize_args args = zeroed(new graft_quantize_args());
+    args.struct_size(args.sizeof())
+        .rows(x.size(0))
+        .channels(x.size(1))
+        .dtype(x.dtype().code())
+        .to_dtype((y == null ? transposed : y).dtype().code());
+    Tensor workspace = workspace(bytes -> graft.graft_quantize_workspace(context(), args, bytes));
+    add(
+        "quantize",
+        args,
+        () ->
+            args.x(x.pointer())
+                .y(address(y))
+                .transposed(address(transposed))
+                .scale(floats(scale))
+                .workspace(address(workspace))
+                .workspace_bytes(bytes(workspace)),
+        graft::graft_quantize,
+        x,
+        y,
+        transposed,
+        scale,
+        workspace);
   }
 
   /** out fp32 [C] += column sums of x [R, C]. */

@@ -3,6 +3,9 @@ package dev.graft.runtime;
 import static org.bytedeco.cuda.global.cublas.*;
 import static org.bytedeco.cuda.global.cudart.CUDA_R_16BF;
 import static org.bytedeco.cuda.global.cudart.CUDA_R_32F;
+import static org.bytedeco.cuda.global.cudart.CUDA_R_32I;
+import static org.bytedeco.cuda.global.cudart.CUDA_R_8F_E4M3;
+import static org.bytedeco.cuda.global.cudart.CUDA_R_8F_E5M2;
 
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -95,7 +98,13 @@ record CublasLtEpilogue(int code, DType vector, DType auxiliary, long leading, i
   }
 
   static int dataType(DType dtype) {
-    return dtype == DType.BFLOAT16 ? CUDA_R_16BF : CUDA_R_32F;
+    return switch (dtype) {
+      case FLOAT32 -> CUDA_R_32F;
+      case BFLOAT16 -> CUDA_R_16BF;
+      case INT32 -> CUDA_R_32I;
+      case FLOAT8_E4M3 -> CUDA_R_8F_E4M3;
+      case FLOAT8_E5M2 -> CUDA_R_8F_E5M2;
+    };
   }
 
   /** As a word of {@link CublasLtShape#key}. */

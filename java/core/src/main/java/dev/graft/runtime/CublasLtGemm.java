@@ -143,6 +143,9 @@ final class CublasLtGemm implements Gemm {
                   ? bias(epilogue.bias(), product.c().dtype())
                   : addressOf(epilogue.sums()),
               addressOf(epilogue.before()));
+      if (product.isFloat8()) {
+        plan.scales(product.b().scale().address(), product.a().scale().address());
+      }
       AlgorithmCache.Algorithm best;
       try {
         best = choose(shape, product);

@@ -54,6 +54,15 @@ final class CublasLtPlan implements AutoCloseable {
     shape.epilogue().attributes(vector, auxiliary).forEach(this::set);
   }
 
+  /**
+   * Tells the library where the scales of 8-bit floats are; sums stay in full fp32 (no fast
+   * accumulation, which is off as the library has it).
+   */
+  void scales(long ofFirst, long ofSecond) {
+    set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, ofFirst);
+    set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, ofSecond);
+  }
+
   private static cublasLtMatrixLayoutOpaque_t layout(
       PointerPointer<Pointer> out, CublasLtShape.Operand matrix) {
     check(

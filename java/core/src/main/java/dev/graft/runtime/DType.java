@@ -6,7 +6,11 @@ import dev.graft.bindings.global.graft;
 public enum DType {
   FLOAT32(graft.GRAFT_FLOAT32, 4),
   BFLOAT16(graft.GRAFT_BFLOAT16, 2),
-  INT32(graft.GRAFT_INT32, 4);
+  INT32(graft.GRAFT_INT32, 4),
+  /** 8 bits, 3 of the fraction, up to 448: an operand of products, under a scale. */
+  FLOAT8_E4M3(graft.GRAFT_FLOAT8_E4M3, 1),
+  /** 8 bits, 2 of the fraction, up to 57,344: the same. */
+  FLOAT8_E5M2(graft.GRAFT_FLOAT8_E5M2, 1);
 
   private final int code;
   private final int bytes;
@@ -26,6 +30,11 @@ public enum DType {
     return bytes;
   }
 
+  /** Whether it is one of 8 bits, which has a scale beside it. */
+  public boolean isFloat8() {
+    return this == FLOAT8_E4M3 || this == FLOAT8_E5M2;
+  }
+
   /** {@code "fp32"} or {@code "bf16"}, as users write them. */
   public static DType parse(String name) {
     return switch (name) {
@@ -41,6 +50,8 @@ public enum DType {
       case FLOAT32 -> "fp32";
       case BFLOAT16 -> "bf16";
       case INT32 -> "int32";
+      case FLOAT8_E4M3 -> "e4m3";
+      case FLOAT8_E5M2 -> "e5m2";
     };
   }
 }

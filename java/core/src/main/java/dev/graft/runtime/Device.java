@@ -40,6 +40,7 @@ public final class Device extends NativeOwner {
   public static final String MEMORY_LIMIT = "dev.graft.memory.limit";
 
   private static final long CARD_RESERVE = 512L << 20;
+  private static final int FLOAT8_CAPABILITY = 89;
   private static final Pattern CUDA_NAME = Pattern.compile("cuda(?::(\\d{1,3}))?");
 
   /** CUDA's name for its default stream where a null would mean none: cudaStreamLegacy. */
@@ -207,6 +208,12 @@ public final class Device extends NativeOwner {
    */
   public String model() {
     return kind == Kind.CUDA ? CudaBackend.cards().get(index).name() : name;
+  }
+
+  /** Whether its products take 8-bit floats: cards from compute capability 8.9 on. */
+  public boolean hasFloat8() {
+    return kind == Kind.EMULATED
+        || (kind == Kind.CUDA && CudaBackend.cards().get(index).capability() >= FLOAT8_CAPABILITY);
   }
 
   /** Bytes of memory of its own; 0 if that is the host's. */

@@ -63,6 +63,9 @@ final class EmulatedGemm implements Gemm {
       throw new UnsupportedEpilogueException(
           description() + " has no algorithm for " + product.key());
     }
+    if (product.isFloat8()) {
+      return new EmulatedFloat8(host, products, product);
+    }
     return product.epilogue().isPlain()
         ? products.prepare(product)
         : new EmulatedEpilogue(host, products, product);

@@ -76,7 +76,7 @@ public record Epilogue(Kind kind, Tensor bias, Tensor before, Tensor sums) {
     long n = product.n();
     expect(!(gelu && product.accumulate()), "accumulate: expected no sum beside %s", kind);
     expect(!gelu || c.whole(), "c: expected a whole matrix beside %s, got %s", kind, c);
-    DType dtype = product.a().dtype();
+    DType dtype = product.sums();
     if (bias != null) {
       expect(bias.count() == n, "bias: expected [%d], got %s", n, bias);
       expect(

@@ -62,8 +62,9 @@ public interface Gemm extends AutoCloseable {
    * @param tensor [rows, columns]
    * @param first first column
    * @param count columns, at least 1
+   * @param scale fp32 [1], what 8-bit floats are multiplied by; null for other dtypes
    */
-  record Columns(Tensor tensor, long first, long count) {
+  record Columns(Tensor tensor, long first, long count, Tensor scale) {
     public Columns {
       if (first < 0 || count < 1 || first + count > tensor.size(1)) {
         throw new IllegalArgumentException(
@@ -71,9 +72,18 @@ public interface Gemm extends AutoCloseable {
       }
     }
 
+    public Columns(Tensor tensor, long first, long count) {
+      this(tensor, first, count, null);
+    }
+
     /** A whole matrix. */
     public static Columns of(Tensor tensor) {
       return new Columns(tensor, 0, tensor.size(1));
+    }
+
+    /** A whole matrix of 8-bit floats. */
+    public static Columns scaled(Tensor tensor, Tensor scale) {
+      return new Columns(tensor, 0, tensor.size(1), scale);
     }
 
     long rows() {
@@ -163,14 +173,59 @@ public interface Gemm extends AutoCloseable {
       long inner = transposeB ? b.count() : b.rows();
       expect(inner == k(), "b: expected %d as inner size, got %s", k(), b);
       expect(c.rows() == m() && c.count() == n(), "c: expected [%d, %d], got %s", m(), n(), c);
-      expect(b.dtype() == a.dtype(), "b: expected dtype %s, got %s", a.dtype(), b);
+      if (isFloat8()) {
+        requireFitsFloat8();
+      } else {
+        expect(b.dtype() == a.dtype(), "b: expected dtype %s, got %s", a.dtype(), b);
+      }
       expect(a.dtype() != DType.INT32, "a: expected fp32 or bf16, got %s", a);
       expect(
-          c.dtype() == a.dtype() || c.dtype() == DType.FLOAT32,
+          c.dtype() == sums() || c.dtype() == DType.FLOAT32,
           "c: expected dtype %s or FLOAT32, got %s",
-          a.dtype(),
+          sums(),
           c);
       epilogue.requireFits(this);
+    }
+
+    /** Whether its operands are 8-bit floats. */
+    boolean isFloat8() {
+      return a.dtype().isFloat8() || b.dtype().isFloat8();
+    }
+
+    /** The dtype of a bias and of a result that is not fp32. */
+    DType sums() {
+      return isFloat8() ? DType.BFLOAT16 : a.dtype();
+    }
+
+    /**
+     * 8-bit floats have their terms side by side in both operands and sizes that are multiples of
+     * 16, for so the library wants them on Hopper.
+     */
+    private void requireFitsFloat8() {
+      for (Columns one : new Columns[] {a, b}) {
+        String name = one == a ? "a" : "b";
+        expect(one.dtype().isFloat8(), "%s: expected 8-bit floats, got %s", name, one);
+        expect(one.whole(), "%s: expected a whole matrix, got %s", name, one);
+        expect(
+            one.scale() != null && one.scale().dtype() == DType.FLOAT32 && one.scale().count() == 1,
+            "%s: expected a scale of fp32 [1] beside %s",
+            name,
+            one);
+      }
+      expect(!transposeA && transposeB, "operands: expected [M, K] and [N, K] as stored");
+      expect(
+          a.dtype() == DType.FLOAT8_E4M3 || b.dtype() == DType.FLOAT8_E4M3,
+          "operands: expected one of them in e4m3, got %s, %s",
+          a,
+          b);
+      expect(
+          m() % 16 == 0 && n() % 16 == 0 && k() % 16 == 0,
+          "operands: expected sizes that are multiples of 16, got %s, %s",
+          a,
+          b);
+      expect(
+          epilogue.isPlain() && (epilogue.bias() == null || c.dtype() == DType.BFLOAT16),
+          "epilogue: expected none, or a bias beside a bf16 result, with 8-bit floats");
     }
 
     private static void expect(boolean right, String format, Object... arguments) {

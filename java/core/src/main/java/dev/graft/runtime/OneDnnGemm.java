@@ -102,6 +102,9 @@ final class OneDnnGemm implements Gemm {
   @Override
   public Call prepare(Product product) {
     product.requireFits();
+    if (product.isFloat8()) {
+      throw new UnsupportedOperationException(description + " has no products of 8-bit floats");
+    }
     if (!product.epilogue().isPlain()) {
       throw new UnsupportedEpilogueException(
           description + " has no product with " + product.epilogue().text());

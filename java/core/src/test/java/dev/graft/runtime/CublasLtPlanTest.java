@@ -99,6 +99,40 @@ class CublasLtPlanTest {
     }
   }
 
+  /** Both operands have their terms side by side, which on Hopper is the only way they may lie. */
+  @Test
+  void float8_isDescribedWhole() {
+    try (Device device = Device.cpu(1);
+        Arena arena = new Arena(device, "plans")) {
+      Tensor a = arena.zeros("a", DType.FLOAT8_E5M2, 48, 16);
+      Tensor b = arena.zeros("b", DType.FLOAT8_E4M3, 32, 16);
+      Tensor c = arena.zeros("c", DType.BFLOAT16, 48, 32);
+      Tensor scales = arena.zeros("scales", DType.FLOAT32, 2);
+      Gemm.Product product =
+          new Gemm.Product(
+              Gemm.Columns.scaled(a, scales.view(0, 1)),
+              false,
+              Gemm.Columns.scaled(b, scales.view(1, 1)),
+              true,
+              Gemm.Columns.of(c),
+              false,
+              1);
+      product.requireFits();
+      CublasLtShape shape = CublasLtShape.of(product);
+      assertThat(shape.key()).matches("32x48x16/e4m3T16@\\d+/e5m2N16@\\d+/bf16N32@\\d+/plain/set");
+      try (CublasLtPlan plan = new CublasLtPlan(new cublasLtContext(), shape, 1, 0, 0)) {
+        plan.scales(product.b().scale().address(), product.a().scale().address());
+        assertThat(attribute(plan, CUBLASLT_MATMUL_DESC_TRANSA, 4)).isEqualTo(CUBLAS_OP_T);
+        assertThat(attribute(plan, CUBLASLT_MATMUL_DESC_TRANSB, 4)).isEqualTo(CUBLAS_OP_N);
+        assertThat(attribute(plan, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, 8))
+            .isEqualTo(scales.address() + 4);
+        assertThat(attribute(plan, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, 8))
+            .isEqualTo(scales.address());
+        assertThat(attribute(plan, CUBLASLT_MATMUL_DESC_FAST_ACCUM, 1)).isZero();
+      }
+    }
+  }
+
   private static CublasLtPlan plan(Gemm.Product product, Tensor vector, Tensor auxiliary) {
     product.requireFits();
     return new CublasLtPlan(

@@ -24,6 +24,7 @@ final class Recording {
   final DType dtype;
   final long rows;
   private final ClassLoss classLoss;
+  private Float8Products float8; // null: products in the network's dtype
 
   Recording(Program program, StepSpec spec, Inputs inputs, DType dtype) {
     this(program, spec, inputs, dtype, ClassLoss.PLAIN);
@@ -40,6 +41,12 @@ final class Recording {
     this.dtype = dtype;
     this.rows = spec.tokens();
     this.classLoss = spec.backward() ? classLoss : ClassLoss.PLAIN;
+  }
+
+  /** Takes 8-bit products for the linear layers of a network's blocks. */
+  Recording inFloat8(Network network) {
+    float8 = new Float8Products(network, ops);
+    return this;
   }
 
   /** An activation of the network's dtype. */
@@ -133,8 +140,12 @@ final class Recording {
   Tensor linear(String name, Tensor x, Parameter weight, Layout layout, Parameter bias) {
     boolean outIn = layout == Layout.OUT_IN;
     Tensor y = activation(name, x.size(0), weight.weight().size(outIn ? 0 : 1));
-    ops.gemm(
-        name, x, false, weight.compute(), outIn, y, false, bias == null ? null : bias.compute());
+    if (inFloat8(weight)) {
+      float8.forward(name, x, weight, layout, bias, y);
+    } else {
+      ops.gemm(
+          name, x, false, weight.compute(), outIn, y, false, bias == null ? null : bias.compute());
+    }
     for (LowRank adapter : weight.adapters()) {
       lowRank(name, adapter, x, y);
     }
@@ -154,11 +165,9 @@ final class Recording {
       String name, Tensor x, Parameter weight, Layout layout, Parameter bias, Ops.Activation form) {
     boolean outIn = layout == Layout.OUT_IN;
     long out = weight.weight().size(outIn ? 0 : 1);
-    // An adapter adds to the product before the activation. And what is to be computed again from
-    // `before` as stored must have been computed from it, not before it was rounded.
-    if (form == Ops.Activation.GELU_TANH
-        && weight.adapters().isEmpty()
-        && !recomputes(Recompute.ACTIVATION)) {
+    // What is to be computed again from `before` as stored must have been computed from it, not
+    // before it was rounded.
+    if (mayFuse(weight, form) && !recomputes(Recompute.ACTIVATION)) {
       Tensor after = activation(name + " activated", x.size(0), out);
       Tensor before = spec.backward() ? activation(name, x.size(0), out) : null;
       ops.fuse(new Fusion.Gelu(name, x, weight.compute(), outIn, bias.compute(), before, after));
@@ -166,6 +175,15 @@ final class Recording {
     }
     Tensor before = linear(name, x, weight, layout, bias);
     return new Activated(before, activated(name, before, form));
+  }
+
+  /** An adapter adds to the product before the activation; 8-bit products have a bias at most. */
+  private boolean mayFuse(Parameter weight, Ops.Activation form) {
+    return form == Ops.Activation.GELU_TANH && weight.adapters().isEmpty() && !inFloat8(weight);
+  }
+
+  private boolean inFloat8(Parameter weight) {
+    return float8 != null && float8.covers(weight);
   }
 
   private Tensor activated(String name, Tensor before, Ops.Activation form) {
@@ -189,7 +207,7 @@ final class Recording {
       Ops.Activation form,
       Parameter biasBefore) {
     Tensor after = recomputesInputOf(weight) ? activated(name, x.before(), form) : x.after();
-    if (form == Ops.Activation.GELU_TANH && weight.adapters().isEmpty()) {
+    if (mayFuse(weight, form)) {
       weightGradient(name, after, dy, weight, layout);
       Tensor d = activation(name + " dx", x.before().size(0), x.before().size(1));
       ops.fuse(
@@ -294,7 +312,12 @@ final class Recording {
    */
   void lastLinearBackward(
       String name, Tensor x, Tensor dy, Parameter weight, Parameter bias, Layout layout) {
-    gradients(name, x, dy, weight, bias, layout);
+    if (inFloat8(weight)) {
+      biasGradient(dy, bias);
+      float8.backward(name, x, dy, weight, layout, null, false);
+    } else {
+      gradients(name, x, dy, weight, bias, layout);
+    }
     for (LowRank adapter : weight.adapters()) {
       lowRankBackward(name, adapter, x, dy, null);
     }
@@ -312,9 +335,9 @@ final class Recording {
     }
   }
 
-  /** db += column sums of dy, unless the bias is frozen. */
+  /** db += column sums of dy, unless the bias is frozen or its gradient comes out elsewhere. */
   private void biasGradient(Tensor dy, Parameter bias) {
-    if (bias.trains()) {
+    if (bias != null && bias.trains()) {
       ops.columnSum(dy, bias.grad());
     }
   }
@@ -328,9 +351,7 @@ final class Recording {
               name + " dW", x, dy, layout == Layout.OUT_IN, weight.grad(), bias.grad()));
       return;
     }
-    if (bias != null) {
-      biasGradient(dy, bias);
-    }
+    biasGradient(dy, bias);
     weightGradient(name, x, dy, weight, layout);
   }
 
@@ -356,9 +377,14 @@ final class Recording {
       Layout layout,
       Tensor addTo) {
     boolean outIn = layout == Layout.OUT_IN;
-    gradients(name, x, dy, weight, bias, layout);
     Tensor dx = addTo == null ? activation(name + " dx", x.size(0), x.size(1)) : addTo;
-    ops.gemm(name + " dx", dy, false, weight.compute(), !outIn, dx, addTo != null, null);
+    if (inFloat8(weight)) {
+      biasGradient(dy, bias);
+      float8.backward(name, x, dy, weight, layout, dx, addTo != null);
+    } else {
+      gradients(name, x, dy, weight, bias, layout);
+      ops.gemm(name + " dx", dy, false, weight.compute(), !outIn, dx, addTo != null, null);
+    }
     for (LowRank adapter : weight.adapters()) {
       lowRankBackward(name, adapter, x, dy, dx);
     }

@@ -39,6 +39,7 @@ final class Steps implements AutoCloseable {
   private final boolean keepHidden;
   private final boolean keepLogits;
   private final Recompute recompute;
+  private final boolean fp8;
   private long lastKey = -1;
   private Step last;
 
@@ -51,7 +52,17 @@ final class Steps implements AutoCloseable {
       boolean dropout,
       boolean keepHidden,
       boolean keepLogits) {
-    this(network, limits, name, loss, backward, dropout, keepHidden, keepLogits, Recompute.NONE);
+    this(
+        network,
+        limits,
+        name,
+        loss,
+        backward,
+        dropout,
+        keepHidden,
+        keepLogits,
+        Recompute.NONE,
+        false);
   }
 
   Steps(
@@ -63,7 +74,8 @@ final class Steps implements AutoCloseable {
       boolean dropout,
       boolean keepHidden,
       boolean keepLogits,
-      Recompute recompute) {
+      Recompute recompute,
+      boolean fp8) {
     if (limits.maxSeqlen() > network.config().maxPositions()) {
       throw new IllegalArgumentException(
           "sequences of up to "
@@ -81,6 +93,7 @@ final class Steps implements AutoCloseable {
     this.keepHidden = keepHidden;
     this.keepLogits = keepLogits;
     this.recompute = recompute;
+    this.fp8 = fp8;
   }
 
   Inputs inputs() {
@@ -167,6 +180,9 @@ final class Steps implements AutoCloseable {
             level);
     Recording recording =
         new Recording(program, spec, inputs, network.dtype(), network.classLoss());
+    if (fp8) {
+      recording.inFloat8(network);
+    }
     Outputs outputs = network.record(recording);
     if (!loss && !keepHidden) {
       program.keep(outputs.last);

@@ -47,10 +47,29 @@ public final class TrainStep implements AutoCloseable {
       OptimizerOptions options,
       boolean dropout,
       Recompute recompute) {
+    this(network, limits, options, dropout, recompute, false);
+  }
+
+  /**
+   * As above; with {@code fp8} the products of the blocks' linear layers are of 8-bit floats.
+   *
+   * @throws dev.graft.io.InvalidInputException if the device has none, or the network's dtype is
+   *     not bf16 or its sizes are not multiples of 16
+   */
+  public TrainStep(
+      Network network,
+      Limits limits,
+      OptimizerOptions options,
+      boolean dropout,
+      Recompute recompute,
+      boolean fp8) {
+    if (fp8) {
+      Float8Products.require(network);
+    }
     network.enableTraining();
     this.device = network.device();
     this.steps =
-        new Steps(network, limits, "training", true, true, dropout, false, false, recompute);
+        new Steps(network, limits, "training", true, true, dropout, false, false, recompute, fp8);
     this.network = network;
     this.options = options;
     this.noActivations = new ActivationArena(device, "optimizer");

@@ -16,6 +16,7 @@ abstract class RecipeBuilder<B> {
   Objective objective = Objective.PLAIN;
   Optimizer optimizer = Optimizer.ADAMW;
   Recompute recompute = Recompute.NONE;
+  boolean fp8;
 
   abstract B self();
 
@@ -85,6 +86,15 @@ abstract class RecipeBuilder<B> {
   /** Trades time for memory; see {@link Recompute}. */
   public B recompute(Recompute value) {
     recompute = value;
+    return self();
+  }
+
+  /**
+   * Multiplies in 8-bit floats in the blocks' linear layers: faster on cards of compute capability
+   * 8.9 or later, for networks in bf16; see docs/guides/cuda.md.
+   */
+  public B fp8(boolean value) {
+    fp8 = value;
     return self();
   }
 

@@ -166,7 +166,7 @@ public final class Trainer {
       }
       network.enableTraining();
       try (TrainStep trainStep =
-          new TrainStep(network, limits, optimizer, true, options.recompute())) {
+          new TrainStep(network, limits, optimizer, true, options.recompute(), options.fp8())) {
         step = trainStep;
         TensorFile.clearTraining(network);
         progress = files.resume();

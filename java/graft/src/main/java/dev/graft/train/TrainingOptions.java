@@ -39,6 +39,7 @@ import java.util.Objects;
  * @param objective how the loss of classes is shaped
  * @param recompute what the backward pass computes again instead of keeping it: less memory, the
  *     same bits
+ * @param fp8 whether the products of the blocks' linear layers are of 8-bit floats
  * @param runDirectory where checkpoints, metrics and the model go; null: nothing is written
  * @param resume go on from the newest complete checkpoint of the run directory
  * @param exchange joins the gradients of several processes; {@code gradientAccumulation} and sizes
@@ -74,6 +75,7 @@ public record TrainingOptions(
     Selection selection,
     Objective objective,
     Recompute recompute,
+    boolean fp8,
     Path runDirectory,
     boolean resume,
     TrainingListener listener,
@@ -201,6 +203,7 @@ public record TrainingOptions(
     b.selection = selection;
     b.objective = objective;
     b.recompute = recompute;
+    b.fp8 = fp8;
     b.runDirectory = runDirectory;
     b.resume = resume;
     b.listener = listener;
@@ -489,6 +492,7 @@ public record TrainingOptions(
           selection,
           objective,
           recompute,
+          fp8,
           runDirectory,
           resume,
           listener,

@@ -72,6 +72,7 @@ class TrainingOptionsTest {
             .warmupSteps(15)
             .optimizer(Optimizer.LAMB)
             .recompute(Recompute.BLOCK)
+            .fp8(true)
             .weightDecay(0.75)
             .decayAll(true)
             .beta1(0.1)

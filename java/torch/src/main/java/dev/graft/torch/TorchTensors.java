@@ -99,6 +99,8 @@ public final class TorchTensors {
       case FLOAT32 -> ScalarType.Float;
       case BFLOAT16 -> ScalarType.BFloat16;
       case INT32 -> ScalarType.Int;
+      case FLOAT8_E4M3 -> ScalarType.Float8_e4m3fn;
+      case FLOAT8_E5M2 -> ScalarType.Float8_e5m2;
     };
   }
 
