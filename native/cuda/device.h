@@ -8,7 +8,7 @@
 //
 // Launch. Blocks are one-dimensional, of whole warps; grids have up to three dimensions.
 //   cudaError_t launch(kernel, {grid, threads, shared_bytes, stream}, arguments...)
-//   T* shared_memory<T>()        the block's dynamic shared memory, aligned to 128 bytes. It is the
+//   T* shared_memory<T>()        the block's dynamic shared memory, aligned to 1024 bytes. It is the
 //                                only kind: lay out a struct. It holds NaN at the block's start
 //                                (emulation).
 //   GRAFT_UNROLL, GRAFT_NO_UNROLL   before a loop
@@ -19,6 +19,7 @@
 //   sync_threads()                               __syncthreads
 //   bool sync_threads_or(bool)                   __syncthreads_or
 //   barrier_sync(id, threads)                    bar.sync; id 1..15, threads a multiple of 32
+//   bool barrier_sync_or(id, threads, bool)      barrier.red.or
 //   barrier_arrive(id, threads)                  bar.arrive: counts, does not wait
 //   sync_warp(mask = all_lanes)
 //   T shuffle_xor(T x, int lane_mask, mask = all_lanes)     T of 4 or 8 bytes
@@ -61,6 +62,8 @@
 //   int atomic_add(int*, int), atomic_exchange(int*, int): the old value. No float atomics: sums
 //                                            have a fixed order.
 //
+// Hopper's own, on sm_90a alone: device_sm90.h.
+//
 // Numbers.
 //   uint16_t bf16_of(float)                  nearest, ties to even
 //   uint32_t bf16x2_of(float low, float high)
@@ -77,6 +80,8 @@
 //   float sqrt_exact, double sqrt_exact      correctly rounded, as are + - * /
 //   uint32_t mul_hi(uint32_t, uint32_t)
 //   float float_from_bits(uint32_t), uint32_t bits_from_float(float)
+//   uint64_t opaque(uint64_t)                the same, but new to the compiler: what is computed from it in
+//                                            a loop is not kept in registers across it
 #pragma once
 
 #include <cstddef>

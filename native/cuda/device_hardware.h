@@ -44,7 +44,7 @@ cudaError_t launch(void (*kernel)(Parameters...), const launch_shape& shape,
 
 template <typename T>
 GRAFT_DEVICE T* shared_memory() {
-  extern __shared__ __align__(128) unsigned char graft_shared_memory[];
+  extern __shared__ __align__(1024) unsigned char graft_shared_memory[];
   return reinterpret_cast<T*>(graft_shared_memory);
 }
 
@@ -57,6 +57,20 @@ GRAFT_DEVICE void sync_threads() { __syncthreads(); }
 GRAFT_DEVICE bool sync_threads_or(bool x) { return __syncthreads_or(x) != 0; }
 GRAFT_DEVICE void barrier_sync(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+GRAFT_DEVICE bool barrier_sync_or(int id, int threads, bool x) {
+  int any;
+  asm volatile(
+      "{\n"
+      ".reg .pred given, any;\n"
+      "setp.ne.b32 given, %3, 0;\n"
+      "barrier.cta.red.or.aligned.pred any, %1, %2, given;\n"
+      "selp.b32 %0, 1, 0, any;\n"
+      "}"
+      : "=r"(any)
+      : "r"(id), "r"(threads), "r"(static_cast<int>(x))
+      : "memory");
+  return any != 0;
 }
 GRAFT_DEVICE void barrier_arrive(int id, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
@@ -236,6 +250,11 @@ GRAFT_DEVICE float maximum(float a, float b) { return ::fmaxf(a, b); }
 GRAFT_DEVICE float sqrt_exact(float x) { return __fsqrt_rn(x); }
 GRAFT_DEVICE double sqrt_exact(double x) { return __dsqrt_rn(x); }
 GRAFT_DEVICE uint32_t mul_hi(uint32_t a, uint32_t b) { return __umulhi(a, b); }
+
+GRAFT_DEVICE uint64_t opaque(uint64_t x) {
+  asm volatile("" : "+l"(x));
+  return x;
+}
 
 GRAFT_DEVICE float float_of_bf16(uint16_t bits) { return float_from_bits(uint32_t{bits} << 16); }
 GRAFT_DEVICE float float_of_low(uint32_t pair) { return float_from_bits(pair << 16); }

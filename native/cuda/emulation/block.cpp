@@ -10,7 +10,11 @@
 #include <cstring>
 #include <memory>
 
+#include "mbarrier.h"
 #include "runtime.h"
+#include "scheduler.h"
+#include "tensor_copy.h"
+#include "warpgroup.h"
 
 namespace graft::emulation {
 
@@ -18,12 +22,14 @@ device_thread* current_thread = nullptr;
 uint3 current_block_index{};
 launch_geometry current_geometry;
 unsigned char* current_shared = nullptr;
+unsigned char* async_view = nullptr;
 
 namespace {
 
 constexpr int most_threads = 1024;
 constexpr size_t stack_bytes = 256 * 1024;
 constexpr uint32_t all_of_warp = 0xFFFFFFFFu;
+constexpr size_t shared_alignment = 1024;
 constexpr size_t red_zone = 1024;
 constexpr unsigned char red_zone_byte = 0xA5;
 
@@ -64,6 +70,8 @@ struct scheduler {
 };
 scheduler* s = nullptr;
 
+}  // namespace
+
 uint32_t random_word() {
   uint64_t x = s->random;  // xorshift64*
   x ^= x >> 12;
@@ -73,13 +81,16 @@ uint32_t random_word() {
   return static_cast<uint32_t>((x * 0x2545F4914F6CDD1Dull) >> 32);
 }
 
+int thread_number(const device_thread& thread) { return static_cast<int>(&thread - s->threads); }
+
+namespace {
+
 // A random bit of a word that has one.
 int random_bit(uint32_t word) {
   const int rotation = static_cast<int>(random_word() & 31);
   return (std::countr_zero(std::rotr(word, rotation)) + rotation) & 31;
 }
 
-int thread_number(const device_thread& thread) { return static_cast<int>(&thread - s->threads); }
 int lane_of(const device_thread& thread) { return thread_number(thread) & 31; }
 warp& warp_of(const device_thread& thread) { return s->warps[thread_number(thread) / 32]; }
 
@@ -88,22 +99,21 @@ const char* file_name(const location& at) {
   return slash == nullptr ? at.file_name() : slash + 1;
 }
 
+}  // namespace
+
 bool same_place(const location& a, const location& b) {
   return a.line() == b.line() && a.column() == b.column() &&
          (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
 }
 
-// Not a string: a faulted thread never comes back to free one.
-struct place_text {
-  char text[96];
-  const char* c_str() const { return text; }
-};
 place_text place(const location& at) {
   place_text written;
   std::snprintf(written.text, sizeof written.text, "%s:%u", file_name(at),
                 static_cast<unsigned>(at.line()));
   return written;
 }
+
+namespace {
 
 void go_to(device_thread& next) {
   device_thread* previous = current_thread;
@@ -130,24 +140,29 @@ void go_to_host() {
     used += static_cast<size_t>(written);
     i |= 31;  // one of each warp
   }
-  fault(location::current(), "deadlock: no thread can run%s", text);
+  fault(location::current(), "deadlock: no thread can run%s%s", text, describe_mbarriers().c_str());
 }
 
 // Some thread that can run: of this warp by preference, so that whole warps mostly go together.
 device_thread& next_thread(bool stay) {
+  // Tensor copies land at any time, and at the latest when nobody can go on without one.
+  if (tensor_copies_in_flight() && (random_word() & 31) == 0) land_tensor_copy();
   const int own = thread_number(*current_thread) / 32;
   if (stay && s->warps[own].ready != 0)
     return s->threads[own * 32 + random_bit(s->warps[own].ready)];
   uint32_t warps = 0;
-  for (int i = 0; i < s->thread_count / 32; ++i)
-    if (s->warps[i].ready != 0) warps |= 1u << i;
+  do {
+    for (int i = 0; i < s->thread_count / 32; ++i)
+      if (s->warps[i].ready != 0) warps |= 1u << i;
+  } while (warps == 0 && land_tensor_copy());
   if (warps == 0) deadlock();
   const int chosen = random_bit(warps);
   return s->threads[chosen * 32 + random_bit(s->warps[chosen].ready)];
 }
 
-// The running thread waits until another makes it ready.
-void wait(const char* what, const location& at) {
+}  // namespace
+
+void wait_for(const char* what, const location& at) {
   device_thread& self = *current_thread;
   self.waits_for = what;
   self.waits_at = at;
@@ -160,6 +175,12 @@ void wake(device_thread& thread) {
   thread.in_barrier = false;
   warp_of(thread).ready |= 1u << lane_of(thread);
 }
+
+void let_others_run() {
+  if ((random_word() & 1) != 0) go_to(next_thread(false));
+}
+
+namespace {
 
 // Nobody may still count on a lane that goes elsewhere.
 void leave_meetings(const device_thread& thread, const char* where, const location& at) {
@@ -188,6 +209,7 @@ void thread_entry() {
   if (!self.copies.empty())
     fault(here, "thread %d has returned with %zu asynchronous copies not waited for",
           thread_number(self), self.copies.size());
+  leave_warpgroup(self, here);
   if (s->barriers[0].arrived > 0)
     fault(s->barriers[0].at, "divergence: thread %d has returned, %d threads wait in sync_threads",
           thread_number(self), s->barriers[0].arrived);
@@ -200,6 +222,9 @@ void thread_entry() {
 }
 
 void start_block() {
+  start_block_of_mbarriers();
+  start_block_of_tensor_copies();
+  start_block_of_warpgroups();
   s->done_count = 0;
   for (int i = 0; i < s->thread_count; ++i) {
     device_thread& t = s->threads[i];
@@ -276,7 +301,7 @@ void meet_warp(const char* what, uint32_t mask, void* argument, combination comb
   }
   found->arrived |= bit;
   if (found->arrived != mask) {
-    wait(what, at);
+    wait_for(what, at);
     return;
   }
   w.meetings.erase(w.meetings.begin() + (found - w.meetings.data()));
@@ -307,7 +332,7 @@ bool meet_block(bool vote, const location& at) {
   if (++b.arrived < s->thread_count) {
     b.waiting.push_back(&self);
     self.in_barrier = true;
-    wait("sync_threads", at);
+    wait_for("sync_threads", at);
     return b.result;
   }
   b.arrived = 0;
@@ -319,9 +344,10 @@ bool meet_block(bool vote, const location& at) {
   return b.result;
 }
 
-void meet_barrier(int id, int threads, bool wait_for_it, const location& at) {
+bool meet_barrier(int id, int threads, bool wait_for_it, bool vote, const location& at) {
   device_thread& self = *current_thread;
-  leave_meetings(self, "is in a named barrier", at);
+  // Who only arrives goes on to where the other lanes may be already.
+  if (wait_for_it) leave_meetings(self, "is in a named barrier", at);
   if (id < 1 || id > 15 || threads < 32 || threads % 32 != 0 || threads > s->thread_count)
     fault(at, "barrier %d of %d threads: expected 1..15 and a multiple of 32 up to %d", id, threads,
           s->thread_count);
@@ -331,27 +357,40 @@ void meet_barrier(int id, int threads, bool wait_for_it, const location& at) {
   else if (b.expected != threads)
     fault(at, "barrier %d: thread %d expects %d threads, others %d", id, thread_number(self),
           threads, b.expected);
+  b.vote |= vote;
   if (++b.arrived < threads) {
-    if (!wait_for_it) return;
+    if (!wait_for_it) return false;
     b.waiting.push_back(&self);
     self.in_barrier = true;
-    wait("a named barrier", at);
-    return;
+    wait_for("a named barrier", at);
+    return b.result;
   }
   b.arrived = 0;
+  b.result = b.vote;
+  b.vote = false;
   for (device_thread* thread : b.waiting) wake(*thread);
   b.waiting.clear();
+  const bool result = b.result;
   go_to(next_thread(false));
+  return result;
+}
+
+size_t shared_offset(const char* what, const void* address, size_t bytes, const location& at) {
+  const auto own = reinterpret_cast<uintptr_t>(address) - reinterpret_cast<uintptr_t>(current_shared);
+  const size_t all = current_geometry.shared_bytes;
+  if (own > all || bytes > all - own)
+    fault(at, "%s: address is %lld bytes from the start of shared memory of %zu bytes", what,
+          static_cast<long long>(own), all);
+  return own;
 }
 
 void check_shared(const char* what, const void* address, size_t bytes, const location& at) {
-  const auto first = reinterpret_cast<uintptr_t>(current_shared);
-  const auto own = reinterpret_cast<uintptr_t>(address);
-  if (own % bytes != 0) fault(at, "%s: shared address is not aligned to %zu bytes", what, bytes);
-  if (own < first || own - first + bytes > current_geometry.shared_bytes)
-    fault(at, "%s: address is %lld bytes from the start of shared memory of %zu bytes", what,
-          static_cast<long long>(own - first), current_geometry.shared_bytes);
+  if (reinterpret_cast<uintptr_t>(address) % bytes != 0)
+    fault(at, "%s: shared address is not aligned to %zu bytes", what, bytes);
+  shared_offset(what, address, bytes, at);
 }
+
+void fence_async_view() { std::memcpy(async_view, current_shared, current_geometry.shared_bytes); }
 
 void issue_copy(const async_copy& copy, const location& at) {
   check_shared("copy_async", copy.shared, static_cast<size_t>(copy.bytes), at);
@@ -409,9 +448,11 @@ std::string run_grid(const launch_geometry& geometry, const std::function<void()
   s->body = &body;
   s->random = seed * 0x9E3779B97F4A7C15ull | 1;
   s->fault_text.clear();
-  std::vector<unsigned char> memory(geometry.shared_bytes + red_zone + 128);
+  std::vector<unsigned char> memory(geometry.shared_bytes + red_zone + shared_alignment);
+  std::vector<unsigned char> second_view(geometry.shared_bytes);
   const auto address = reinterpret_cast<uintptr_t>(memory.data());
-  current_shared = memory.data() + (128 - address % 128) % 128;
+  current_shared = memory.data() + (shared_alignment - address % shared_alignment) % shared_alignment;
+  async_view = second_view.data();
   current_geometry = geometry;
   const uint64_t blocks = uint64_t{geometry.grid.x} * geometry.grid.y * geometry.grid.z;
   // A random rotation and direction: no block may count on an earlier one.
@@ -424,12 +465,16 @@ std::string run_grid(const launch_geometry& geometry, const std::function<void()
                            static_cast<unsigned>(block / geometry.grid.x % geometry.grid.y),
                            static_cast<unsigned>(block / geometry.grid.x / geometry.grid.y)};
     std::memset(current_shared, 0xFF, geometry.shared_bytes);
+    std::memset(async_view, 0xFF, geometry.shared_bytes);
     std::memset(current_shared + geometry.shared_bytes, red_zone_byte, red_zone);
     start_block();
     const uint32_t warps = all_of_warp >> (32 - s->thread_count / 32);
     current_thread = &s->threads[random_bit(warps) * 32];
     fiber_switch(s->host, current_thread->context);
     if (!s->fault_text.empty()) return s->fault_text;
+    if (tensor_copies_in_flight()) return "the block has ended with tensor copies in flight";
+    for (const std::string& text : {open_mbarriers(), unlike_warpgroups()})
+      if (!text.empty()) return text;
     for (size_t k = 0; k < red_zone; ++k)
       if (current_shared[geometry.shared_bytes + k] != red_zone_byte) {
         char text[160];

@@ -62,7 +62,7 @@ void meet_warp(const char* what, uint32_t mask, void* argument, combination comb
                const location& at);
 // Barrier 0 wants the whole block at one place; 1..15 count threads. True if any thread voted so.
 bool meet_block(bool vote, const location& at);
-void meet_barrier(int id, int threads, bool wait, const location& at);
+bool meet_barrier(int id, int threads, bool wait, bool vote, const location& at);
 
 void issue_copy(const async_copy& copy, const location& at);
 void commit_copies();

@@ -44,7 +44,7 @@ cudaError_t launch(void (*kernel)(Parameters...), const launch_shape& shape,
 
 template <typename T>
 GRAFT_DEVICE T* shared_memory(const location& at = location::current()) {
-  static_assert(alignof(T) <= 128);
+  static_assert(alignof(T) <= 1024);
   if (sizeof(T) > emulation::current_geometry.shared_bytes)
     emulation::fault(at, "shared_memory: %zu bytes wanted, %zu launched", sizeof(T),
                      emulation::current_geometry.shared_bytes);
@@ -63,10 +63,14 @@ GRAFT_DEVICE bool sync_threads_or(bool x, const location& at = location::current
   return emulation::meet_block(x, at);
 }
 GRAFT_DEVICE void barrier_sync(int id, int threads, const location& at = location::current()) {
-  emulation::meet_barrier(id, threads, true, at);
+  emulation::meet_barrier(id, threads, true, false, at);
+}
+GRAFT_DEVICE bool barrier_sync_or(int id, int threads, bool x,
+                                  const location& at = location::current()) {
+  return emulation::meet_barrier(id, threads, true, x, at);
 }
 GRAFT_DEVICE void barrier_arrive(int id, int threads, const location& at = location::current()) {
-  emulation::meet_barrier(id, threads, false, at);
+  emulation::meet_barrier(id, threads, false, false, at);
 }
 GRAFT_DEVICE void sync_warp(uint32_t mask = all_lanes, const location& at = location::current()) {
   emulation::meet_warp("sync_warp", mask, nullptr, nullptr, at);
@@ -209,6 +213,7 @@ GRAFT_DEVICE double sqrt_exact(double x) { return std::sqrt(x); }
 GRAFT_DEVICE uint32_t mul_hi(uint32_t a, uint32_t b) {
   return static_cast<uint32_t>((uint64_t{a} * b) >> 32);
 }
+GRAFT_DEVICE uint64_t opaque(uint64_t x) { return x; }
 GRAFT_DEVICE uint32_t to_tf32(float x) {
   const uint32_t bits = bits_from_float(x);
   if (std::isnan(x)) return 0x7FFFFFFF;

@@ -117,12 +117,13 @@ std::string fault_text();
 void reset();
 // The next kernel ends in this error, as if the hardware had found it.
 void fail_next_kernel(cudaError_t status);
-// What the machine is said to have; defaults: a driver and runtime of CUDA 13.0, one device.
+// What the machine is said to have; defaults: a driver and runtime of CUDA 13.0, one device that can run
+// every kernel, those of sm_90a too.
 struct machine {
   int driver_version = 13000;
   int devices = 1;
-  int capability = 80;
-  int shared_bytes = 163 * 1024;  // most a block can have
+  int capability = 90;
+  int shared_bytes = 227 * 1024;  // most a block can have
   size_t memory_bytes = size_t{1} << 40;
 };
 void set_machine(const machine& wanted);
