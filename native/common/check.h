@@ -18,6 +18,12 @@ GRAFT_OPS(GRAFT_DECLARE_CHECK)
 int check_attention_sizes(const char* op, const graft_attention_args&);
 GRAFT_API int check_attention_decode_sizes(const char* op, const graft_attention_decode_args&);
 
+// For backends that have the base engine alone.
+static inline int check_base_engine(const char* op, const graft_attention_args& a, const char* where) {
+  if (a.engine != GRAFT_ATTENTION_SM90) return GRAFT_OK;
+  return fail(GRAFT_UNSUPPORTED, "%s: engine: expected 0 or 1 %s, got 2 (sm_90)", op, where);
+}
+
 static inline int64_t dtype_bytes(int32_t dtype) { return dtype == GRAFT_BFLOAT16 ? 2 : 4; }
 
 // float32 or bfloat16.

@@ -322,6 +322,7 @@ void backward(const cpu_context& context, const graft_attention_args& a, int64_t
 
 int attention_backward(cpu_context& context, const graft_attention_args& args) {
   const char* op = "attention_backward";
+  GRAFT_TRY(check_base_engine(op, args, "on the CPU"));
   int64_t live = 0, bytes = 0;
   GRAFT_TRY(live_sequences(op, context, args.batch, &live));
   GRAFT_TRY(backward_workspace(op, context, args, &bytes));

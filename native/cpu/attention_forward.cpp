@@ -188,6 +188,7 @@ void forward(const cpu_context& context, const graft_attention_args& a, int64_t 
 
 int attention_forward(cpu_context& context, const graft_attention_args& args) {
   const char* op = "attention_forward";
+  GRAFT_TRY(check_base_engine(op, args, "on the CPU"));
   int64_t live = 0, bytes = 0;
   GRAFT_TRY(live_sequences(op, context, args.batch, &live));
   GRAFT_TRY(forward_workspace(op, context, args, &bytes));

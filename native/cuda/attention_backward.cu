@@ -27,6 +27,7 @@
 #include <limits>
 
 #include "../common/check.h"
+#include "attention_backward_sm90.h"
 #include "attention_dkdv.h"
 #include "attention_dq.h"
 
@@ -54,7 +55,7 @@ attention_operand operand(const void* first, int64_t token_stride, const graft_a
 }
 
 template <typename T>
-cudaError_t launch_backward(const cuda_context& context, const graft_attention_args& a) {
+backward_params params_of(const cuda_context& context, const graft_attention_args& a) {
   backward_params p{};
   p.q = operand<T>(a.q, a.q_token_stride, a);
   p.k = operand<T>(a.k, a.k_token_stride, a);
@@ -81,6 +82,12 @@ cudaError_t launch_backward(const cuda_context& context, const graft_attention_a
   p.dropout = a.dropout;
   p.op_id = a.op_id;
   p.causal = a.causal != 0;
+  return p;
+}
+
+template <typename T>
+cudaError_t launch_backward(const cuda_context& context, const graft_attention_args& a) {
+  const backward_params p = params_of<T>(context, a);
   const int64_t queries = std::min(a.max_seqlen_q, a.tokens_q);
   const int64_t keys = std::min(a.max_seqlen_k, a.tokens_k);
   const auto by_head_dim = [&](auto dropped) {
@@ -112,6 +119,8 @@ int attention_backward(cuda_context& context, const graft_attention_args& args) 
                           args.max_seqlen_k, 2));
   GRAFT_TRY(backward_workspace(op, args, &bytes));
   GRAFT_TRY(check_workspace(op, args.workspace, args.workspace_bytes, bytes));
+  if (args.engine == GRAFT_ATTENTION_SM90)
+    return attention_backward_sm90(op, context, args, params_of<bf16>(context, args));
   return check(context, op,
                args.dtype == GRAFT_BFLOAT16 ? launch_backward<bf16>(context, args)
                                             : launch_backward<float>(context, args));

@@ -31,26 +31,35 @@ GRAFT_DEVICE void transpose_quad(uint32_t (&words)[4]) {
   }
 }
 
+// The keep-bytes that a lane needs of 16 queries and 32 keys: words[source] are those of row half
+// source % 2 and of the first or second 16 keys, in the order of two fragment blocks: keys 2t, 2t + 1, and
+// the same + 8. `row` is the lane's first query, `chunk` the first key / 16.
+GRAFT_DEVICE void keep_words(uint32_t (&words)[4], const attention_dropout& dropout, int row, int chunk) {
+  // Lane q of the quad makes the bytes of row half q % 2 and of the first or second 16 keys.
+  const int quad_lane = lane_id() % 4;
+  const philox_words w =
+      philox(dropout.key, static_cast<uint32_t>(chunk + quad_lane / 2),
+             static_cast<uint32_t>(row + 8 * (quad_lane % 2)), dropout.h, dropout.b);
+  // Lane q takes keys 2q, 2q + 1 of the first eight, low, and of the other eight, high.
+  words[0] = (w.w[0] & 0xFFFFu) | (w.w[2] << 16);
+  words[1] = (w.w[0] >> 16) | (w.w[2] & 0xFFFF0000u);
+  words[2] = (w.w[1] & 0xFFFFu) | (w.w[3] << 16);
+  words[3] = (w.w[1] >> 16) | (w.w[3] & 0xFFFF0000u);
+  transpose_quad(words);
+}
+
 // Dropped elements of p become 0. Element p[m][n][e] of a lane is query row + 16 m + 8 (e / 2) and key
 // j0 + 8 n + 2 (lane % 4) + e % 2; j0 is a multiple of 16.
 template <int row_blocks, int key_blocks>
 GRAFT_DEVICE void drop_probabilities(float (&p)[row_blocks][key_blocks][4],
                                      const attention_dropout& dropout, int row, int j0) {
   static_assert(key_blocks % 2 == 0);
-  const int quad_lane = lane_id() % 4;
   GRAFT_UNROLL
   for (int m = 0; m < row_blocks; ++m) {
     GRAFT_UNROLL
     for (int n = 0; n < key_blocks; n += 4) {
-      // Lane q of the quad makes the bytes of row half q % 2 and of the first or second 16 keys.
-      const philox_words w =
-          philox(dropout.key, static_cast<uint32_t>(j0 / 16 + n / 2 + quad_lane / 2),
-                 static_cast<uint32_t>(row + 16 * m + 8 * (quad_lane % 2)), dropout.h, dropout.b);
-      // Lane q takes keys 2q, 2q + 1 of the first eight, low, and of the other eight, high.
-      uint32_t words[4] = {
-          (w.w[0] & 0xFFFFu) | (w.w[2] << 16), (w.w[0] >> 16) | (w.w[2] & 0xFFFF0000u),
-          (w.w[1] & 0xFFFFu) | (w.w[3] << 16), (w.w[1] >> 16) | (w.w[3] & 0xFFFF0000u)};
-      transpose_quad(words);
+      uint32_t words[4];
+      keep_words(words, dropout, row + 16 * m, j0 / 16 + n / 2);
       GRAFT_UNROLL
       for (int source = 0; source < 4; ++source) {
         const int block = n + source / 2 * 2;
@@ -60,6 +69,29 @@ GRAFT_DEVICE void drop_probabilities(float (&p)[row_blocks][key_blocks][4],
           float& x = p[m][block + byte / 2][source % 2 * 2 + byte % 2];
           x = ((words[source] >> (8 * byte)) & 0xFFu) >= dropout.k ? x : 0.0f;
         }
+      }
+    }
+  }
+}
+
+// The same for probabilities packed as operand A of m16n8k16, 16 keys a step. The twenty keys of
+// Philox's rounds are made anew, for products in flight leave no registers to keep them in.
+template <int steps>
+GRAFT_DEVICE void drop_packed(uint32_t (&p)[steps][4], attention_dropout dropout, int row, int j0) {
+  static_assert(steps % 2 == 0);
+  GRAFT_UNROLL
+  for (int step = 0; step < steps; step += 2) {
+    uint32_t words[4];
+    dropout.key = opaque(dropout.key);
+    keep_words(words, dropout, row, j0 / 16 + step);
+    GRAFT_UNROLL
+    for (int source = 0; source < 4; ++source) {
+      GRAFT_UNROLL
+      for (int eight = 0; eight < 2; ++eight) {
+        const uint32_t bytes = words[source] >> (16 * eight);
+        const uint32_t low = (bytes & 0xFFu) >= dropout.k ? 0xFFFFu : 0u;
+        const uint32_t high = (bytes >> 8 & 0xFFu) >= dropout.k ? 0xFFFF0000u : 0u;
+        p[step + source / 2][2 * eight + source % 2] &= low | high;
       }
     }
   }

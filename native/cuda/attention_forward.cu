@@ -28,6 +28,7 @@
 
 #include "../common/check.h"
 #include "attention_dropout.h"
+#include "attention_forward_sm90.h"
 #include "attention_mask.h"
 #include "attention_products.h"
 #include "attention_softmax.h"
@@ -227,6 +228,7 @@ int attention_forward(cuda_context& context, const graft_attention_args& args) {
   const char* op = "attention_forward";
   GRAFT_TRY(check_product(op, "batch, heads, max_seqlen_q", args.batch * args.heads,
                           args.max_seqlen_q, 1));
+  if (args.engine == GRAFT_ATTENTION_SM90) return attention_forward_sm90(op, context, args);
   return check(context, op,
                args.dtype == GRAFT_BFLOAT16 ? launch_forward<bf16>(context, args)
                                             : launch_forward<float>(context, args));

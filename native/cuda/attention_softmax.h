@@ -52,6 +52,37 @@ struct running_softmax {
     return row_max[m][half] == -INFINITY ? 0.0f : row_max[m][half];
   }
 
+  // Scores of block m become exp(scale * s - max). `shrink`: what the sums so far have to be multiplied
+  // by for what the maximum grew; row_sum is already. Returns whether one grew. scale_log2 > 0.
+  template <int key_blocks>
+  __device__ __forceinline__ bool exponentials(float (&s)[key_blocks][4], int m, float scale_log2,
+                                               float (&shrink)[2]) {
+    bool grew = false;
+    GRAFT_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      float highest = maximum(s[0][2 * half], s[0][2 * half + 1]);
+      GRAFT_UNROLL
+      for (int n = 1; n < key_blocks; ++n)
+        highest = maximum(highest, maximum(s[n][2 * half], s[n][2 * half + 1]));
+      const float old = row_max[m][half];
+      row_max[m][half] = maximum(old, quad_max(highest) * scale_log2);
+      grew |= row_max[m][half] != old;
+      const float now = shift(m, half);
+      shrink[half] = exp2_approx(old - now);
+      float sum = 0.0f;
+      GRAFT_UNROLL
+      for (int n = 0; n < key_blocks; ++n) {
+        GRAFT_UNROLL
+        for (int e = 2 * half; e < 2 * half + 2; ++e) {
+          s[n][e] = exp2_approx(fma_rn(s[n][e], scale_log2, -now));
+          sum += s[n][e];
+        }
+      }
+      row_sum[m][half] = fma_rn(row_sum[m][half], shrink[half], sum);
+    }
+    return grew;
+  }
+
   // Scores become exp(scale * s - max); sums and o shrink by what the maximum grew. scale_log2 > 0.
   template <int key_blocks, int columns>
   __device__ __forceinline__ void add_tile(float (&s)[row_blocks][key_blocks][4],
@@ -59,31 +90,8 @@ struct running_softmax {
     GRAFT_UNROLL
     for (int m = 0; m < row_blocks; ++m) {
       float shrink[2];
-      bool grew = false;
-      GRAFT_UNROLL
-      for (int half = 0; half < 2; ++half) {
-        float highest = maximum(s[m][0][2 * half], s[m][0][2 * half + 1]);
-        GRAFT_UNROLL
-        for (int n = 1; n < key_blocks; ++n)
-          highest = maximum(highest, maximum(s[m][n][2 * half], s[m][n][2 * half + 1]));
-        const float old = row_max[m][half];
-        row_max[m][half] = maximum(old, quad_max(highest) * scale_log2);
-        grew |= row_max[m][half] != old;
-        const float now = shift(m, half);
-        shrink[half] = exp2_approx(old - now);
-        float sum = 0.0f;
-        GRAFT_UNROLL
-        for (int n = 0; n < key_blocks; ++n) {
-          GRAFT_UNROLL
-          for (int e = 2 * half; e < 2 * half + 2; ++e) {
-            s[m][n][e] = exp2_approx(fma_rn(s[m][n][e], scale_log2, -now));
-            sum += s[m][n][e];
-          }
-        }
-        row_sum[m][half] = fma_rn(row_sum[m][half], shrink[half], sum);
-      }
       // Where no maximum of the block grew the factors are 1: after the first tiles, the usual case.
-      if (!warp_any(grew)) continue;
+      if (!warp_any(exponentials(s[m], m, scale_log2, shrink))) continue;
       GRAFT_UNROLL
       for (int n = 0; n < columns; ++n) {
         GRAFT_UNROLL

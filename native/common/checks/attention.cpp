@@ -64,6 +64,8 @@ int check_attention_sizes(const char* op, const graft_attention_args& a) {
   GRAFT_TRY(check_product(op, "heads, tokens_q", a.heads, a.tokens_q, a.head_dim * 4));
   GRAFT_TRY(check_flag(op, "causal", a.causal));
   GRAFT_TRY(check_dropout(op, "dropout", a.dropout));
+  if (a.engine < GRAFT_ATTENTION_AUTO || a.engine > GRAFT_ATTENTION_SM90)
+    return fail(GRAFT_INVALID_ARGUMENT, "%s: engine: expected 0..2, got %d", op, a.engine);
   return check_scale(op, a.scale);
 }
 

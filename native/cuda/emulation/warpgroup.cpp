@@ -6,6 +6,7 @@
 #include <deque>
 
 #include "matrix_descriptor.h"
+#include "rough.h"
 #include "scheduler.h"
 
 namespace graft::emulation {
@@ -101,8 +102,12 @@ void multiply(product& p, accumulator& sums, int warp) {
                                              column % 2)];
     };
     for (int j = 0; j < n; ++j) total[j] = p.call.add ? at(j) : 0.0f;
-    for (int k = 0; k < 16; ++k)
-      for (int j = 0; j < n; ++j) total[j] += a[row][k] * b[k][j];
+    if (rough() != 0) {
+      for (int j = 0; j < n; ++j) total[j] = roughly_add<16>(total[j], a[row], &b[0][j], 128);
+    } else {
+      for (int k = 0; k < 16; ++k)
+        for (int j = 0; j < n; ++j) total[j] += a[row][k] * b[k][j];
+    }
     for (int j = 0; j < n; ++j) at(j) = total[j];
   }
   p.done = true;

@@ -269,7 +269,16 @@ GRAFT_API int graft_random(graft_context*, const graft_random_args*);
  * Element (t, h, d) of q is q[t * q_token_stride + h * D + d]: packed QKV of shape [T, 3, H, D] is
  * q_token_stride = 3HD with k = q + HD, v = q + 2HD. Any D in 1..256; fast: 32, 64, 96, 128.
  * Rows of out (dq, dk, dv) of live sequences are written in full; other rows are not touched.
+ * engine says which kernel computes it. One that cannot serve the call on this device gives
+ * GRAFT_UNSUPPORTED with the reason; nothing else is taken in its place.
  */
+typedef enum graft_attention_engine {
+  GRAFT_ATTENTION_AUTO = 0, /* the library's choice; on CUDA BASE until the others were timed     */
+  GRAFT_ATTENTION_BASE = 1, /* any device, any arguments                                      */
+  GRAFT_ATTENTION_SM90 = 2  /* CUDA, compute capability 9.0: bfloat16, D a multiple of 8 up to 128
+                               (backward: 64); q, k, v, dout aligned to 16 bytes, their token strides
+                               multiples of 8 elements                                         */
+} graft_attention_engine;
 typedef struct graft_attention_args {
   int64_t struct_size;
   const void* q; /* [tokens_q, H, D] by stride                                                */
@@ -297,7 +306,7 @@ typedef struct graft_attention_args {
   int32_t dropout;                    /* k of k/256                                           */
   uint32_t op_id;                     /* see random numbers                                   */
   int32_t dtype;                      /* of q, k, v, out and their gradients                  */
-  int32_t reserved;
+  int32_t engine;                     /* graft_attention_engine                               */
 } graft_attention_args;
 /* Bytes of workspace for the forward (backward = 0) or backward (1) call. */
 GRAFT_API int graft_attention_workspace(graft_context*, const graft_attention_args*, int backward,

@@ -99,6 +99,7 @@ struct device_case {
       to[n] = x[n]->data();
     }
     a = d.args(to, lse.data<float>(), cu_q.data<int32_t>(), cu_k.data<int32_t>());
+    a.engine = d.p.engine;
     int64_t bytes = -1;
     EXPECT_EQ(GRAFT_OK, graft_attention_workspace(c, &a, 1, &bytes)) << graft_last_error();
     space = std::make_unique<device_array>(c, bytes);

@@ -29,6 +29,7 @@ struct problem {
   std::array<int64_t, 8> shift{};  // bytes that q, k, v, out, dout, dq, dk, dv are off 256
   int live = 0;                    // sequences of the step; 0: all
   std::optional<float> scale{};    // 1 / sqrt(D)
+  int engine = GRAFT_ATTENTION_AUTO;  // of the device's passes
 
   const std::vector<int>& keys() const { return k_lens.empty() ? q_lens : k_lens; }
 };
