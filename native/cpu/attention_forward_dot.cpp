@@ -64,7 +64,7 @@ void exponentials(const forward_dot_tiles& t, const query_block& q, key_limit li
     const vf shift = splat(t.shift[i]), factor = splat(scale);
     float* sums = t.row_sum + (q.i0 + i) * W;
     vf sum = load(sums) * splat(t.shrink[i]);
-    const auto exponential = [&](int64_t j, auto lanes) {
+    const auto exponential = [&](int64_t j, auto lanes) GRAFT_INLINE {
       vf x = exp2_low<5>(fma(load(scores + j), factor, -shift));
       x = or_else(x, zero(), lanes);
       sum += x;
