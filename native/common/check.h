@@ -16,6 +16,8 @@ GRAFT_OPS(GRAFT_DECLARE_CHECK)
 
 // Sizes only (no pointers): what a workspace query needs to be right. Exported for the plugin.
 int check_attention_sizes(const char* op, const graft_attention_args&);
+// Which arrays of a parameter are there, and their alignment.
+int check_optimizer_state(const char* op, const graft_parameter&);
 GRAFT_API int check_attention_decode_sizes(const char* op, const graft_attention_decode_args&);
 
 // For backends that have the base engine alone.

@@ -281,10 +281,7 @@ int graft_parameter_set_create(graft_context* context, const graft_parameter* pa
     const graft_parameter& p = parameters[i];
     GRAFT_TRY(graft::check_range(op, "parameter count", p.count, 0));
     GRAFT_TRY(graft::check_pointer(op, "grad", p.grad, p.count, 4));
-    GRAFT_TRY(graft::check_pointer(op, "weight", p.weight, p.count, 4));
-    GRAFT_TRY(graft::check_pointer(op, "m", p.m, p.count, 4));
-    GRAFT_TRY(graft::check_pointer(op, "v", p.v, p.count, 4));
-    GRAFT_TRY(graft::check_optional_pointer(op, "weight16", p.weight16, 2));
+    GRAFT_TRY(graft::check_optimizer_state(op, p));
     if (!(p.weight_decay >= 0.0f) || !(p.lr_scale >= 0.0f))
       return fail(GRAFT_INVALID_SHAPE,
                   "%s: weight_decay, lr_scale: expected numbers >= 0, got %g, %g (parameter %lld)",

@@ -3,7 +3,8 @@
 //   g = clip grad;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
 //   w -= lr (m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + weight_decay w),  lr = lr lr_scale
 //
-// One pass, 30 bytes a parameter with the bfloat16 copy (grad, m, v, w read; m, v, w, w16 written).
+// One pass, 30 bytes a parameter with the bfloat16 copy (grad, m, v, w read; m, v, w, w16 written), 20
+// in the compact form.
 // Factors that hold for the whole step (bias corrections, products of rates) are made in double.
 //
 //   name      dtype  shape    aligned to  in/out
@@ -11,8 +12,10 @@
 //   weight    f32    [count]  element     in/out
 //   weight16  bf16   [count]  element     out, optional
 //   m, v      f32    [count]  element     in/out
+//   m16, v16, remainder: see compact_state.h
 #include <math.h>
 
+#include "compact_state.h"
 #include "lanes.h"
 #include "parallel.h"
 
@@ -59,6 +62,21 @@ void update(const block_arrays& a, int64_t count, const step_factors& f, bool ze
   if constexpr (streaming) stream_fence();
 }
 
+void update_compact(const graft_parameter& p, const parameter_block& b, const step_factors& f,
+                    bool zero_grad, uint64_t key) {
+  for (int64_t begin = b.begin; begin < b.end; begin += compact_piece) {
+    const int64_t count = at_most(compact_piece, b.end - begin);
+    state_piece piece(p, begin, count);
+    const block_arrays a = {p.grad + begin, piece.weight(), piece.weight16(), piece.m(), piece.v()};
+    if (a.weight16 == nullptr)
+      update<false, false>(a, count, f, zero_grad);
+    else
+      update<true, false>(a, count, f, zero_grad);
+    piece.store_moments(key, b.parameter, false);
+    piece.store_weight();
+  }
+}
+
 }  // namespace
 
 int adamw(cpu_context& context, const graft_adamw_args& args) {
@@ -70,6 +88,8 @@ int adamw(cpu_context& context, const graft_adamw_args& args) {
   const double correction2 = 1.0 - ::pow(args.beta2, t);
   const double lr = context.inputs.lr;
   const float clip = results.clip_coefficient;
+  const uint64_t key =
+      stream_key(context.inputs.seed, static_cast<uint64_t>(results.adam_t), rounding_op_id);
   parallel_for(context, set.block_count, set.block_count * optimizer_block, [&](int64_t block) {
     const parameter_block& b = set.blocks[block];
     const graft_parameter& p = set.parameters[b.parameter];
@@ -89,6 +109,10 @@ int adamw(cpu_context& context, const graft_adamw_args& args) {
                             static_cast<float>(1.0 / ::sqrt(correction2)),
                             args.eps,
                             static_cast<float>(rate * p.weight_decay)};
+    if (p.m16 != nullptr) {
+      update_compact(p, b, f, args.zero_grad != 0, key);
+      return;
+    }
     auto* weight16 = static_cast<bf16*>(p.weight16);
     const block_arrays a = {grad, p.weight + b.begin,
                             weight16 == nullptr ? nullptr : weight16 + b.begin, p.m + b.begin,

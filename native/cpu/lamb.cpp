@@ -7,15 +7,17 @@
 // Two passes, for |r| is known only when all of a parameter has been seen: the first writes the
 // moments and sums the squares of w and r a block, the second makes r again (16 bytes read, where
 // keeping it would write 4 and read 4 in memory that nobody has). 44 bytes a parameter with the
-// bfloat16 copy.
+// bfloat16 copy, 28 in the compact form.
 //
 //   name      dtype  shape    aligned to  in/out
 //   grad      f32    [count]  element     in; 0 afterwards with zero_grad
 //   weight    f32    [count]  element     in/out
 //   weight16  bf16   [count]  element     out, optional
 //   m, v      f32    [count]  element     in/out
+//   m16, v16, remainder: see compact_state.h
 #include <math.h>
 
+#include "compact_state.h"
 #include "lanes.h"
 #include "parallel.h"
 #include "squares.h"
@@ -24,7 +26,7 @@ namespace graft::GRAFT_ISA {
 namespace {
 
 // r goes through a buffer of this many elements on its way to the sum.
-constexpr int64_t piece = 1024;
+constexpr int64_t piece = compact_piece;
 
 struct step_factors {
   float beta1, one_minus_beta1, beta2, one_minus_beta2, clip;
@@ -39,33 +41,39 @@ GRAFT_INLINE static inline vf direction(const step_factors& f, float decay, vf w
   return fma(splat(decay), w, ratio);
 }
 
-// Moments of count <= piece elements, and the square of r.
-double moments(const step_factors& f, float decay, float* grad, const float* weight, float* m,
-               float* v, int64_t count, bool zero_grad) {
-  float r[piece];
+// Moments of count <= piece elements.
+void moments(const step_factors& f, float* grad, float* m, float* v, int64_t count,
+             bool zero_grad) {
   const vf clip = splat(f.clip);
   const vf beta1 = splat(f.beta1), one_minus_beta1 = splat(f.one_minus_beta1);
   const vf beta2 = splat(f.beta2), one_minus_beta2 = splat(f.one_minus_beta2);
   for_lanes(0, count, [&](int64_t i, auto lanes) GRAFT_INLINE {
     const vf g = load(grad + i, lanes) * clip;
-    const vf next_m = fma(beta1, load(m + i, lanes), one_minus_beta1 * g);
-    const vf next_v = fma(beta2, load(v + i, lanes), one_minus_beta2 * g * g);
-    store(m + i, next_m, lanes);
-    store(v + i, next_v, lanes);
-    store(r + i, direction(f, decay, load(weight + i, lanes), next_m, next_v), lanes);
+    store(m + i, fma(beta1, load(m + i, lanes), one_minus_beta1 * g), lanes);
+    store(v + i, fma(beta2, load(v + i, lanes), one_minus_beta2 * g * g), lanes);
     if (zero_grad) store(grad + i, zero(), lanes);
+  });
+}
+
+// The square of r of count <= piece elements.
+double direction_squares(const step_factors& f, float decay, const float* weight, const float* m,
+                         const float* v, int64_t count) {
+  float r[piece];
+  for_lanes(0, count, [&](int64_t i, auto lanes) GRAFT_INLINE {
+    store(r + i,
+          direction(f, decay, load(weight + i, lanes), load(m + i, lanes), load(v + i, lanes)),
+          lanes);
   });
   return sum_of_squares(r, count);
 }
 
-void update(const step_factors& f, float decay, float rate, const graft_parameter& p,
-            int64_t begin, int64_t end) {
-  auto* weight16 = static_cast<bf16*>(p.weight16);
-  for_lanes(begin, end, [&](int64_t i, auto lanes) GRAFT_INLINE {
-    const vf w = load(p.weight + i, lanes);
-    const vf r = direction(f, decay, w, load(p.m + i, lanes), load(p.v + i, lanes));
+void update(const step_factors& f, float decay, float rate, float* weight, bf16* weight16,
+            const float* m, const float* v, int64_t count) {
+  for_lanes(0, count, [&](int64_t i, auto lanes) GRAFT_INLINE {
+    const vf w = load(weight + i, lanes);
+    const vf r = direction(f, decay, w, load(m + i, lanes), load(v + i, lanes));
     const vf next = fma(splat(-rate), r, w);
-    store(p.weight + i, next, lanes);
+    store(weight + i, next, lanes);
     if (weight16 != nullptr) store(weight16 + i, next, lanes);
   });
 }
@@ -86,6 +94,8 @@ int lamb(cpu_context& context, const graft_lamb_args& args) {
                           static_cast<float>(1.0 / ::sqrt(1.0 - ::pow(args.beta2, t))),
                           args.eps};
   const bool zero_grad = args.zero_grad != 0;
+  const uint64_t key =
+      stream_key(context.inputs.seed, static_cast<uint64_t>(results.adam_t), rounding_op_id);
   const int64_t elements = set.block_count * optimizer_block;
   double* weight_sums = set.partial_sums;
   double* direction_sums = set.partial_sums + set.block_count;
@@ -97,12 +107,18 @@ int lamb(cpu_context& context, const graft_lamb_args& args) {
         std::memset(p.grad + b.begin, 0, static_cast<size_t>(b.end - b.begin) * sizeof(float));
       return;
     }
-    double sum = 0.0;
-    for (int64_t i = b.begin; i < b.end; i += piece)
-      sum += moments(f, p.weight_decay, p.grad + i, p.weight + i, p.m + i, p.v + i,
-                     at_most(piece, b.end - i), zero_grad);
-    direction_sums[block] = sum;
-    weight_sums[block] = sum_of_squares(p.weight + b.begin, b.end - b.begin);
+    double directions = 0.0, weights = 0.0;
+    for (int64_t i = b.begin; i < b.end; i += piece) {
+      const int64_t count = at_most(piece, b.end - i);
+      state_piece state(p, i, count);
+      moments(f, p.grad + i, state.m(), state.v(), count, zero_grad);
+      state.store_moments(key, b.parameter, true);
+      directions +=
+          direction_squares(f, p.weight_decay, state.weight(), state.m(), state.v(), count);
+      weights += sum_of_squares(state.weight(), count);
+    }
+    direction_sums[block] = directions;
+    weight_sums[block] = weights;
   });
   if (skip) return GRAFT_OK;
   // The trust of each parameter, where the sum of its first block was.
@@ -124,7 +140,13 @@ int lamb(cpu_context& context, const graft_lamb_args& args) {
     if (p.lr_scale == 0.0f) return;
     const double trust = weight_sums[block - b.begin / optimizer_block];
     const double rate = static_cast<double>(context.inputs.lr) * p.lr_scale * trust;
-    update(f, p.weight_decay, static_cast<float>(rate), p, b.begin, b.end);
+    for (int64_t i = b.begin; i < b.end; i += piece) {
+      const int64_t count = at_most(piece, b.end - i);
+      state_piece state(p, i, count);
+      update(f, p.weight_decay, static_cast<float>(rate), state.weight(), state.weight16(),
+             state.m(), state.v(), count);
+      state.store_weight();
+    }
   });
   return GRAFT_OK;
 }

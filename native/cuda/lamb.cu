@@ -6,14 +6,15 @@
 //
 // The first launch writes the moments and each block's sums of squares of w and r, in double; the
 // second adds its parameter's sums, the same in every one of its blocks and in a fixed order, makes
-// r again and steps. 44 bytes a parameter with the bfloat16 copy. lr, clip, skip and t come from the
-// step state; the last block of the second launch writes t.
+// r again and steps. 44 bytes a parameter with the bfloat16 copy, 28 in the compact form. lr, clip, skip
+// and t come from the step state; the last block of the second launch writes t.
 //
 //   name      dtype  shape    aligned to  in/out
 //   grad      f32    [count]  element     in; 0 afterwards with zero_grad
 //   weight    f32    [count]  element     in/out
 //   weight16  bf16   [count]  element     out, optional
 //   m, v      f32    [count]  element     in/out
+//   m16, v16, remainder: see optimizer_step.h
 #include "optimizer_step.h"
 #include "reduce.h"
 
@@ -28,7 +29,8 @@ struct step_factors {
   float inverse_deviation;   // 1 / sqrt(1 - b2^t)
   float eps;
   float decay;
-  double rate;  // lr lr_scale
+  double rate;   // lr lr_scale
+  uint64_t key;  // of the compact form's rounding
 };
 
 struct shared_state {
@@ -36,6 +38,7 @@ struct shared_state {
   double warps[threads / warp_size];
 };
 
+template <bool compact>
 GRAFT_DEVICE step_factors factors_of(const graft_lamb_args& args, const step_state& step,
                                      const graft_parameter& p, int64_t t) {
   return {args.beta1,
@@ -47,7 +50,8 @@ GRAFT_DEVICE step_factors factors_of(const graft_lamb_args& args, const step_sta
           static_cast<float>(1.0 / sqrt_exact(1.0 - power(args.beta2, t))),
           args.eps,
           p.weight_decay,
-          static_cast<double>(step.inputs.lr) * p.lr_scale};
+          static_cast<double>(step.inputs.lr) * p.lr_scale,
+          compact ? rounding_key(step, t) : 0};
 }
 
 GRAFT_DEVICE float direction(const step_factors& f, float w, float m, float v) {
@@ -65,21 +69,25 @@ struct squares {
   double weights, directions;
 };
 
-GRAFT_DEVICE void moments(const step_factors& f, float grad, float w, float& m, float& v,
-                          squares& sums) {
+GRAFT_DEVICE void moments(const step_factors& f, float grad, float& m, float& v) {
   const float g = grad * f.clip;
   m = fma_rn(f.beta1, m, f.one_minus_beta1 * g);
   v = fma_rn(f.beta2, v, f.one_minus_beta2 * g * g);
+}
+
+GRAFT_DEVICE void add_squares(const step_factors& f, float w, float m, float v, squares& sums) {
   sums.weights = square(sums.weights, w);
   sums.directions = square(sums.directions, direction(f, w, m, v));
 }
+
 
 GRAFT_DEVICE squares moments_of_block(const block_arrays& a, const step_factors& f,
                                       bool zero_grad) {
   squares sums = {0.0, 0.0};
   const auto one = [&](int i) {
     float m = a.m[i], v = a.v[i];
-    moments(f, a.grad[i], a.weight[i], m, v, sums);
+    moments(f, a.grad[i], m, v);
+    add_squares(f, a.weight[i], m, v, sums);
     a.m[i] = m;
     a.v[i] = v;
     if (zero_grad) a.grad[i] = 0.0f;
@@ -91,19 +99,63 @@ GRAFT_DEVICE squares moments_of_block(const block_arrays& a, const step_factors&
     const float4 w = load(vector(a.weight));
     float4 m = load(vector(a.m));
     float4 v = load(vector(a.v));
-    moments(f, g.x, w.x, m.x, v.x, sums);
-    moments(f, g.y, w.y, m.y, v.y, sums);
-    moments(f, g.z, w.z, m.z, v.z, sums);
-    moments(f, g.w, w.w, m.w, v.w, sums);
+    const auto element = [&](float grad, float weight, float& first, float& second) {
+      moments(f, grad, first, second);
+      add_squares(f, weight, first, second, sums);
+    };
+    element(g.x, w.x, m.x, v.x);
+    element(g.y, w.y, m.y, v.y);
+    element(g.z, w.z, m.z, v.z);
+    element(g.w, w.w, m.w, v.w);
     store(vector(a.m), m);
     store(vector(a.v), v);
     if (zero_grad) store_streaming(vector(a.grad), make_float4(0.0f, 0.0f, 0.0f, 0.0f));
   };
-  over_block(a, one, four);
+  over_block<false>(a, one, four);
   return sums;
 }
 
-__global__ void __launch_bounds__(threads)
+// In the compact form r is of the rounded moments, which the second launch reads.
+GRAFT_DEVICE squares moments_of_compact_block(const block_arrays& a, const step_factors& f,
+                                              bool zero_grad) {
+  squares sums = {0.0, 0.0};
+  const auto one = [&](int i) {
+    float m = float_of_bf16(a.m16[i]), v = float_of_bf16(a.v16[i]);
+    moments(f, a.grad[i], m, v);
+    const uint32_t word = rounding_word(a, f.key, i);
+    a.m16[i] = static_cast<uint16_t>(rounded_at_random(m, word & 0xFFFFu));
+    a.v16[i] = static_cast<uint16_t>(rounded_at_random(v, word >> 16));
+    add_squares(f, weight_at<true>(a, i), float_of_bf16(a.m16[i]), float_of_bf16(a.v16[i]), sums);
+    if (zero_grad) a.grad[i] = 0.0f;
+  };
+  const auto four = [&](int at) {
+    const auto pairs = [at](uint16_t* x) { return reinterpret_cast<uint2*>(x + at); };
+    const float4 g = load_streaming(reinterpret_cast<const float4*>(a.grad + at));
+    float4 m = widened(load(pairs(a.m16)));
+    float4 v = widened(load(pairs(a.v16)));
+    moments(f, g.x, m.x, v.x);
+    moments(f, g.y, m.y, v.y);
+    moments(f, g.z, m.z, v.z);
+    moments(f, g.w, m.w, v.w);
+    store_four_moments(a, at, rounding_words(a, f.key, at), m, v);
+    const float4 w = a.remainder != nullptr
+                         ? four_joined(a, at)
+                         : load(reinterpret_cast<const float4*>(a.weight + at));
+    m = widened(load(pairs(a.m16)));
+    v = widened(load(pairs(a.v16)));
+    add_squares(f, w.x, m.x, v.x, sums);
+    add_squares(f, w.y, m.y, v.y, sums);
+    add_squares(f, w.z, m.z, v.z, sums);
+    add_squares(f, w.w, m.w, v.w, sums);
+    if (zero_grad)
+      store_streaming(reinterpret_cast<float4*>(a.grad + at), make_float4(0.0f, 0.0f, 0.0f, 0.0f));
+  };
+  over_block<true>(a, one, four);
+  return sums;
+}
+
+template <bool compact>
+__global__ void __launch_bounds__(threads, compact ? 4 : 5)
     lamb_moments_kernel(graft_parameter_set set, step_state* step, graft_lamb_args args) {
   auto* shared = shared_memory<shared_state>();
   const parameter_block block = set.blocks[blockIdx.x];
@@ -115,9 +167,12 @@ __global__ void __launch_bounds__(threads)
         arrays.grad[i] = 0.0f;
     return;
   }
-  if (threadIdx.x == 0) shared->factors = factors_of(args, *step, p, step->results.adam_t + 1);
+  if (threadIdx.x == 0) shared->factors = factors_of<compact>(args, *step, p, step->results.adam_t + 1);
   sync_threads();
-  const squares own = moments_of_block(arrays, shared->factors, args.zero_grad != 0);
+  const bool zero_grad = args.zero_grad != 0;
+  const squares own = compact && p.m16 != nullptr
+                          ? moments_of_compact_block(arrays, shared->factors, zero_grad)
+                          : moments_of_block(arrays, shared->factors, zero_grad);
   const double weights = block_sum<threads>(own.weights, shared->warps);
   const double directions = block_sum<threads>(own.directions, shared->warps);
   if (threadIdx.x != 0) return;
@@ -141,31 +196,35 @@ GRAFT_DEVICE double trust_of(const graft_parameter_set& set, const graft_paramet
   return trusted ? sqrt_exact(weights / directions) : 1.0;
 }
 
+template <bool compact>
 GRAFT_DEVICE void step_block(const block_arrays& a, const step_factors& f, float rate) {
   const auto next = [&](float w, float m, float v) {
     return fma_rn(-rate, direction(f, w, m, v), w);
   };
   const auto one = [&](int i) {
-    const float w = next(a.weight[i], a.m[i], a.v[i]);
-    a.weight[i] = w;
-    if (a.weight16 != nullptr) a.weight16[i] = bf16_of(w);
+    const float m = compact ? float_of_bf16(a.m16[i]) : a.m[i];
+    const float v = compact ? float_of_bf16(a.v16[i]) : a.v[i];
+    store_weight<compact>(a, i, next(weight_at<compact>(a, i), m, v));
   };
   const auto four = [&](int at) {
     const auto vector = [at](float* x) { return reinterpret_cast<float4*>(x + at); };
-    float4 w = load_streaming(vector(a.weight));
-    const float4 m = load_streaming(vector(a.m));
-    const float4 v = load_streaming(vector(a.v));
+    const auto pairs = [at](uint16_t* x) { return reinterpret_cast<uint2*>(x + at); };
+    const bool split = compact && a.remainder != nullptr;
+    float4 w = split ? four_joined(a, at) : load_streaming(vector(a.weight));
+    const float4 m = compact ? widened(load_streaming(pairs(a.m16))) : load_streaming(vector(a.m));
+    const float4 v = compact ? widened(load_streaming(pairs(a.v16))) : load_streaming(vector(a.v));
     w = make_float4(next(w.x, m.x, v.x), next(w.y, m.y, v.y), next(w.z, m.z, v.z),
                     next(w.w, m.w, v.w));
-    store_streaming(vector(a.weight), w);
-    if (a.weight16 != nullptr)
-      store(reinterpret_cast<uint2*>(a.weight16 + at),
-            make_uint2(bf16x2_of(w.x, w.y), bf16x2_of(w.z, w.w)));
+    if (split)
+      store_four_split(a, at, w);
+    else
+      store_four_weights(a, at, w);
   };
-  over_block(a, one, four);
+  over_block<compact>(a, one, four);
 }
 
-__global__ void __launch_bounds__(threads)
+template <bool compact>
+__global__ void __launch_bounds__(threads, compact ? 4 : 5)
     lamb_step_kernel(graft_parameter_set set, step_state* step, graft_lamb_args args) {
   auto* shared = shared_memory<shared_state>();
   const bool skip = step->results.skip != 0;
@@ -174,10 +233,14 @@ __global__ void __launch_bounds__(threads)
     const parameter_block block = set.blocks[blockIdx.x];
     const graft_parameter p = set.parameters[block.parameter];
     if (p.lr_scale != 0.0f) {
-      if (threadIdx.x == 0) shared->factors = factors_of(args, *step, p, t);
+      if (threadIdx.x == 0) shared->factors = factors_of<compact>(args, *step, p, t);
       const double trust = trust_of(set, p, block, shared->warps);
       const step_factors& f = shared->factors;
-      step_block(arrays_of(p, block), f, static_cast<float>(f.rate * trust));
+      const auto rate = static_cast<float>(f.rate * trust);
+      if (compact && p.m16 != nullptr)
+        step_block<true>(arrays_of(p, block), f, rate);
+      else
+        step_block<false>(arrays_of(p, block), f, rate);
     }
   }
   count_step(set, step, skip, t);
@@ -190,12 +253,12 @@ int lamb(cuda_context& context, const graft_lamb_args& args) {
   const auto blocks = static_cast<unsigned>(set.block_count);
   if (blocks > 0)
     GRAFT_TRY(check(context, "lamb",
-                    launch(lamb_moments_kernel,
+                    launch(set.compact ? lamb_moments_kernel<true> : lamb_moments_kernel<false>,
                            {dim3(blocks), threads, sizeof(shared_state), context.stream}, set,
                            context.step, args)));
   // An empty set counts its steps too.
   return check(context, "lamb",
-               launch(lamb_step_kernel,
+               launch(set.compact ? lamb_step_kernel<true> : lamb_step_kernel<false>,
                       {dim3(blocks > 0 ? blocks : 1), threads, sizeof(shared_state),
                        context.stream},
                       set, context.step, args));

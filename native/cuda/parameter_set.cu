@@ -1,5 +1,6 @@
 #include "parameter_set.h"
 
+#include <algorithm>
 #include <new>
 
 namespace graft::cuda {
@@ -22,7 +23,9 @@ int parameter_set_create(void* state, const graft_parameter* parameters, int64_t
       reinterpret_cast<const parameter_block*>(at + parameter_bytes),
       reinterpret_cast<double*>(at + parameter_bytes + block_bytes),
       reinterpret_cast<int*>(at + parameter_bytes + block_bytes + sum_bytes),
-      static_cast<int64_t>(blocks.size())};
+      static_cast<int64_t>(blocks.size()),
+      std::any_of(parameters, parameters + count,
+                  [](const graft_parameter& p) { return p.m16 != nullptr; })};
   const auto upload = [&]() -> int {
     if (set == nullptr) return fail(GRAFT_OUT_OF_MEMORY, "%s: no memory", op);
     if (count > 0)

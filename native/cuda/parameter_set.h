@@ -39,4 +39,5 @@ struct graft_parameter_set {
   double* partial_sums;                        // device [2, block_count]
   int* finished;                               // device: blocks of the running launch that are done
   int64_t block_count;
+  bool compact;  // whether a parameter has compact state: kernels without it take fewer registers
 };

@@ -44,7 +44,8 @@ struct model {
     std::vector<graft_parameter> list;
     for (auto& t : tensors)
       list.push_back({t->grad.floats(), t->weight.floats(), t->has16 ? t->weight16.data() : nullptr,
-                      t->m.floats(), t->v.floats(), t->grad.count(), t->weight_decay, t->lr_scale});
+                      t->m.floats(), t->v.floats(), t->grad.count(), t->weight_decay, t->lr_scale,
+                      nullptr, nullptr, nullptr});
     ASSERT_EQ(GRAFT_OK, graft_parameter_set_create(c, list.data(),
                                                    static_cast<int64_t>(list.size()), &set));
   }

@@ -30,6 +30,25 @@ int check_step(const char* op, const Args& args) {
 
 }  // namespace
 
+int check_optimizer_state(const char* op, const graft_parameter& p) {
+  const bool compact = p.m16 != nullptr || p.v16 != nullptr;
+  GRAFT_TRY(check_optional_pointer(op, "weight16", p.weight16, 2));
+  if (compact) {
+    if (p.m != nullptr || p.v != nullptr)
+      return fail(GRAFT_INVALID_ARGUMENT, "%s: m, v: expected NULL beside m16 and v16", op);
+    GRAFT_TRY(check_pointer(op, "m16", p.m16, p.count, 2));
+    GRAFT_TRY(check_pointer(op, "v16", p.v16, p.count, 2));
+  } else {
+    GRAFT_TRY(check_pointer(op, "m", p.m, p.count, 4));
+    GRAFT_TRY(check_pointer(op, "v", p.v, p.count, 4));
+  }
+  if (p.remainder == nullptr) return check_pointer(op, "weight", p.weight, p.count, 4);
+  if (!compact || p.weight16 == nullptr || p.weight != nullptr)
+    return fail(GRAFT_INVALID_ARGUMENT,
+                "%s: remainder: expected m16, v16 and weight16 beside it, and no weight", op);
+  return check_pointer(op, "remainder", p.remainder, p.count, 2);
+}
+
 int check_grad_norm(const graft_grad_norm_args& args) {
   const char* op = "grad_norm";
   GRAFT_TRY(check_set(op, args.parameters));

@@ -593,16 +593,30 @@ GRAFT_API int graft_mean_squared_error(graft_context*, const graft_mean_squared_
  *   m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
  *   w -= lr lr_scale (m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + weight_decay w)
  * in float32 on the master weights; weight16, if given, gets the result rounded to bfloat16.
+ *
+ * Compact forms, for 12 bytes a parameter instead of 18:
+ * - m16 and v16 instead of m and v. They are rounded up or down at random, up with the probability of
+ *   the part that is cut off, so that v, whose steps are below the precision of bfloat16, grows as it
+ *   should on average. Element e of parameter k (its place in the set) draws word e%4 at (e/4 low,
+ *   e/4 high, k, 0) under the stream key of (seed, t, op_id 2^32 - 1): the low half for m, the high
+ *   half for v; a half is added to the bits below bfloat16's. AdamW's step is by the moments before
+ *   they are rounded, LAMB's by the rounded ones, for it reads them again.
+ * - remainder instead of weight, beside m16, v16 and weight16. The master's bits are
+ *   (weight16 << 16) + the remainder as a signed number: exact. weight16 is the master rounded to
+ *   nearest, ties up in magnitude: (bits + 2^15) >> 16.
  */
 typedef struct graft_parameter {
   float* grad;    /* [count]                                                                  */
-  float* weight;  /* [count] float32 weights (the master copy)                                */
+  float* weight;  /* [count] float32 weights (the master copy); NULL with remainder           */
   void* weight16; /* [count] bfloat16 copy, or NULL                                           */
-  float* m;       /* [count] first moment                                                     */
-  float* v;       /* [count] second moment                                                    */
+  float* m;       /* [count] first moment; NULL with m16                                      */
+  float* v;       /* [count] second moment; NULL with v16                                     */
   int64_t count;
   float weight_decay; /* decoupled, >= 0                                                      */
   float lr_scale;     /* factor of the step state's lr, >= 0; 0 freezes the parameter         */
+  void* m16;           /* [count] bfloat16 first moment, or NULL                              */
+  void* v16;           /* [count] bfloat16 second moment, or NULL                             */
+  uint16_t* remainder; /* [count] the master's low half, or NULL                              */
 } graft_parameter;
 typedef struct graft_parameter_set graft_parameter_set;
 /* Copies the list; the arrays stay the caller's. */

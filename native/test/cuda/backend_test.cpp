@@ -170,7 +170,10 @@ TEST(CudaBackend, stepInputsTravelWithTheStream) {
                              v.data<float>(),
                              1,
                              0.0f,
-                             1.0f};
+                             1.0f,
+                             nullptr,
+                             nullptr,
+                             nullptr};
   graft_parameter_set* set = nullptr;
   ASSERT_EQ(GRAFT_OK, graft_parameter_set_create(c, &p, 1, &set));
   for (const float lr : {1.0f, 0.25f}) {
@@ -271,7 +274,10 @@ TEST(CudaBackend, aCapturedStepReplays) {
                              v.data<float>(),
                              1,
                              0.0f,
-                             1.0f};
+                             1.0f,
+                             nullptr,
+                             nullptr,
+                             nullptr};
   graft_parameter_set* set = nullptr;
   ASSERT_EQ(GRAFT_OK, graft_parameter_set_create(c, &p, 1, &set));
   graft_graph* graph = nullptr;

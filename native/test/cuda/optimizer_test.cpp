@@ -45,7 +45,8 @@ struct tensor {
   graft_parameter on_host() {
     return {grad.floats(), weight.floats(), has16 ? weight16.data() : nullptr,
             m.floats(),    v.floats(),      count(),
-            weight_decay,  lr_scale};
+            weight_decay,  lr_scale,        nullptr,
+            nullptr,       nullptr};
   }
   graft_parameter on_device() {
     return {d_grad.data<float>(),
@@ -55,7 +56,10 @@ struct tensor {
             d_v.data<float>(),
             count(),
             weight_decay,
-            lr_scale};
+            lr_scale,
+            nullptr,
+            nullptr,
+            nullptr};
   }
 };
 
@@ -363,7 +367,7 @@ TEST(CudaOptimizer, largeOffsets) {
   const device_array finished(p.cuda, std::vector<int>(1));
   graft_parameter_set far_set = {parameters.data<const graft_parameter>(),
                                  table.data<const graft::cuda::parameter_block>(),
-                                 sums.data<double>(), finished.data<int>(), 2};
+                                 sums.data<double>(), finished.data<int>(), 2, false};
   graft_parameter_set* own = p.cuda_set;
   p.cuda_set = &far_set;
   p.step_and_compare(1, 1e-3f, 0.5f, true);

@@ -141,6 +141,15 @@ final class TrainingFlags {
   Long seed;
 
   @Option(
+      names = "--optimizer-state",
+      paramLabel = "TYPE",
+      order = 117,
+      description =
+          "fp32, or bf16: moments of half the size, rounded at random, and with --dtype bf16 no fp32"
+              + " copy of the weights but their low halves (default: fp32).")
+  String optimizerState;
+
+  @Option(
       names = "--recompute",
       paramLabel = "WHAT",
       order = 124,
@@ -210,6 +219,7 @@ final class TrainingFlags {
     set(schedule, recipe::schedule);
     set(optimizer, recipe::optimizer);
     set(recompute, recipe::recompute);
+    set(optimizerState == null ? null : DType.parse(optimizerState), recipe::optimizerState);
     set(eps, recipe::eps);
     set(weightDecay, recipe::weightDecay);
     set(clip, recipe::clip);

@@ -1,6 +1,7 @@
 package dev.graft.runtime;
 
 import java.util.Arrays;
+import java.util.List;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.IntPointer;
 import org.bytedeco.javacpp.Pointer;
@@ -9,6 +10,9 @@ import org.bytedeco.javacpp.ShortPointer;
 /**
  * A light view of native memory: address, dtype, shape; row-major and contiguous. Its arena owns
  * the memory. An activation of a program gets its address when the program is laid out.
+ *
+ * <p>An fp32 tensor may lie in two halves ({@link #placeHalves}): it has no address then, and is
+ * read and written as floats.
  */
 public final class Tensor {
   private final String name;
@@ -18,6 +22,7 @@ public final class Tensor {
   private final long byteOffset;
   private Arena arena;
   private long address;
+  private Tensor[] halves;
   private IntPointer ints;
   private FloatPointer floats;
   private ShortPointer shorts;
@@ -50,9 +55,54 @@ public final class Tensor {
     }
     this.arena = owner;
     this.address = at;
+    this.halves = null;
     this.ints = null;
     this.floats = null;
     this.shorts = null;
+  }
+
+  /**
+   * Puts an fp32 tensor into two arrays of 16 bits: its values rounded to bf16, ties up in
+   * magnitude, and the low half of their bits, which tells what was rounded away. Exact: the bits
+   * are (high << 16) + the low half as a signed number.
+   *
+   * @param owner of the low half; the high one is another tensor's
+   */
+  public void placeHalves(Arena owner, long high, long low) {
+    require(DType.FLOAT32);
+    place(owner, 0);
+    halves =
+        new Tensor[] {
+          new Tensor(name + " high", DType.BFLOAT16, shape),
+          new Tensor(name + " low", DType.BFLOAT16, shape)
+        };
+    halves[0].place(owner, high);
+    halves[1].place(owner, low);
+  }
+
+  /** Whether it lies in two halves. */
+  public boolean isSplit() {
+    return root().halves != null;
+  }
+
+  /** What it lies in: itself, or its high and its low half as arrays of 16 bits. */
+  public List<Tensor> parts() {
+    return isSplit() ? List.of(half(0), half(1)) : List.of(this);
+  }
+
+  private Tensor half(int which) {
+    return root().halves[which].view(byteOffset / dtype.bytes(), shape);
+  }
+
+  /** Another tensor in the memory of this one, which stays there if this one moves. */
+  public Tensor samePlace() {
+    Tensor same = new Tensor(name, dtype, shape);
+    if (isSplit()) {
+      same.placeHalves(root().arena, half(0).address(), half(1).address());
+    } else {
+      same.place(root().arena, address());
+    }
+    return same;
   }
 
   /** A view of {@code count} elements from {@code offset}, shaped anew; it lives in this tensor. */
@@ -107,7 +157,7 @@ public final class Tensor {
   /**
    * The address of the first element.
    *
-   * @throws IllegalStateException if the memory was freed or not placed yet
+   * @throws IllegalStateException if the memory was freed or not placed yet, or is in two halves
    */
   public long address() {
     Tensor owner = root();
@@ -115,6 +165,9 @@ public final class Tensor {
       throw new IllegalStateException("tensor " + name + " has no memory yet");
     }
     owner.arena.requireOpen();
+    if (owner.halves != null) {
+      throw new IllegalStateException("tensor " + name + " lies in two halves");
+    }
     return owner.address + byteOffset;
   }
 
@@ -124,7 +177,7 @@ public final class Tensor {
    * @throws IllegalStateException if it was freed or not placed yet
    */
   public Device device() {
-    address();
+    parts().get(0).address();
     return root().arena.device();
   }
 
@@ -205,6 +258,10 @@ public final class Tensor {
     if (from.length == 0) {
       return;
     }
+    if (isSplit()) {
+      putHalves(at, from);
+      return;
+    }
     Staging staging = staging(dtype == DType.BFLOAT16 ? dtype : DType.FLOAT32);
     long to = address() + at * dtype.bytes();
     if (dtype == DType.BFLOAT16) {
@@ -212,11 +269,7 @@ public final class Tensor {
       for (int i = 0; i < from.length; i++) {
         rounded[i] = BFloat16.fromFloat(from[i]);
       }
-      if (staging == null) {
-        new ShortPointer(shortPointer()).position(at).put(rounded, 0, rounded.length);
-      } else {
-        staging.put(to, rounded, rounded.length);
-      }
+      putBits(at, rounded);
     } else if (staging == null) {
       new FloatPointer(floatPointer()).position(at).put(from, 0, from.length);
     } else {
@@ -231,15 +284,18 @@ public final class Tensor {
     if (length == 0) {
       return out;
     }
+    if (isSplit()) {
+      short[] high = half(0).bits(at, length);
+      short[] low = half(1).bits(at, length);
+      for (int i = 0; i < length; i++) {
+        out[i] = Float.intBitsToFloat((high[i] << 16) + low[i]);
+      }
+      return out;
+    }
     Staging staging = staging(dtype == DType.BFLOAT16 ? dtype : DType.FLOAT32);
     long from = address() + at * dtype.bytes();
     if (dtype == DType.BFLOAT16) {
-      short[] raw = new short[length];
-      if (staging == null) {
-        new ShortPointer(shortPointer()).position(at).get(raw, 0, length);
-      } else {
-        staging.get(from, raw, length);
-      }
+      short[] raw = bits(at, length);
       for (int i = 0; i < length; i++) {
         out[i] = BFloat16.toFloat(raw[i]);
       }
@@ -249,6 +305,38 @@ public final class Tensor {
       staging.get(from, out, length);
     }
     return out;
+  }
+
+  private void putHalves(long at, float[] from) {
+    short[] high = new short[from.length];
+    short[] low = new short[from.length];
+    for (int i = 0; i < from.length; i++) {
+      int bits = Float.floatToRawIntBits(from[i]);
+      high[i] = (short) ((bits + 0x8000) >>> 16);
+      low[i] = (short) bits;
+    }
+    half(0).putBits(at, high);
+    half(1).putBits(at, low);
+  }
+
+  private void putBits(long at, short[] from) {
+    Staging staging = staging(DType.BFLOAT16);
+    if (staging == null) {
+      new ShortPointer(shortPointer()).position(at).put(from, 0, from.length);
+    } else {
+      staging.put(address() + at * dtype.bytes(), from, from.length);
+    }
+  }
+
+  private short[] bits(long at, int length) {
+    short[] raw = new short[length];
+    Staging staging = staging(DType.BFLOAT16);
+    if (staging == null) {
+      new ShortPointer(shortPointer()).position(at).get(raw, 0, length);
+    } else {
+      staging.get(address() + at * dtype.bytes(), raw, length);
+    }
+    return raw;
   }
 
   /** Reads all elements as floats (at most 2^31 − 1). */

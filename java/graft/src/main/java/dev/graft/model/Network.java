@@ -436,9 +436,20 @@ public abstract class Network implements AutoCloseable {
     return changes;
   }
 
-  /** Allocates gradients and the optimizer's moments. */
+  /** Allocates gradients and the optimizer's moments, in fp32. */
   public void enableTraining() {
-    parameters.enableTraining();
+    enableTraining(DType.FLOAT32);
+  }
+
+  /**
+   * Allocates fp32 gradients and the optimizer's moments. With bf16 moments the fp32 master weights
+   * of a bf16 network are kept as its weights and the rest of their bits: 12 bytes a parameter
+   * instead of 18.
+   *
+   * @param state dtype of the moments, fp32 or bf16
+   */
+  public void enableTraining(DType state) {
+    parameters.enableTraining(state);
   }
 
   /** Frees gradients and moments; the weights stay. */

@@ -1,5 +1,7 @@
 package dev.graft.model;
 
+import dev.graft.runtime.DType;
+
 /**
  * What an optimizer is told once a run.
  *
@@ -10,6 +12,7 @@ package dev.graft.model;
  * @param weightDecay decoupled decay
  * @param decay which parameters decay
  * @param clip largest gradient norm; 0 for none
+ * @param state dtype of the moments, see {@link Network#enableTraining(DType)}
  */
 public record OptimizerOptions(
     Optimizer optimizer,
@@ -18,7 +21,8 @@ public record OptimizerOptions(
     float eps,
     float weightDecay,
     Decay decay,
-    float clip) {
+    float clip,
+    DType state) {
   /** Which parameters weight decay acts on. */
   public enum Decay {
     /** All but biases and LayerNorm, as published recipes do. */
@@ -29,6 +33,9 @@ public record OptimizerOptions(
   public OptimizerOptions {
     if (!(beta1 >= 0 && beta1 < 1) || !(beta2 >= 0 && beta2 < 1)) {
       throw new IllegalArgumentException("betas: expected [0, 1), got " + beta1 + ", " + beta2);
+    }
+    if (state == DType.INT32) {
+      throw new IllegalArgumentException("state: expected FLOAT32 or BFLOAT16, got INT32");
     }
     if (!(eps > 0) || !(weightDecay >= 0) || !(clip >= 0)) {
       throw new IllegalArgumentException(
@@ -44,7 +51,7 @@ public record OptimizerOptions(
   /** AdamW. */
   public OptimizerOptions(
       float beta1, float beta2, float eps, float weightDecay, Decay decay, float clip) {
-    this(Optimizer.ADAMW, beta1, beta2, eps, weightDecay, decay, clip);
+    this(Optimizer.ADAMW, beta1, beta2, eps, weightDecay, decay, clip, DType.FLOAT32);
   }
 
   /** The reference trainer's defaults: 0.9, 0.999, 1e-8, no decay, clip 1. */

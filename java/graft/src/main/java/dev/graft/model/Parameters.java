@@ -142,13 +142,13 @@ public final class Parameters implements AutoCloseable {
       return grad;
     }
 
-    /** fp32; there while training. */
+    /** fp32 or bf16; there while training. */
     public Tensor firstMoment() {
       grad();
       return firstMoment;
     }
 
-    /** fp32; there while training. */
+    /** fp32 or bf16; there while training. */
     public Tensor secondMoment() {
       grad();
       return secondMoment;
@@ -159,6 +159,8 @@ public final class Parameters implements AutoCloseable {
   private final DType dtype;
   private final Parameters owner;
   private final Arena weights;
+
+  private final MasterWeights masters; // null where weights are their own
   private final List<Parameter> all = new ArrayList<>();
   private final Map<String, String> fileKeys = new LinkedHashMap<>();
   private Arena adapterWeights;
@@ -176,6 +178,7 @@ public final class Parameters implements AutoCloseable {
     this.dtype = dtype;
     this.owner = owner;
     this.weights = owner == null ? new Arena(device, "weights") : null;
+    this.masters = owner == null && dtype != DType.FLOAT32 ? new MasterWeights(device) : null;
   }
 
   /** A parameter that is stored under its own name and shape. */
@@ -211,19 +214,21 @@ public final class Parameters implements AutoCloseable {
       all.add(shared);
       return shared;
     }
-    return add(weights, name, parts, matrix, init, std, shape);
+    Arena master = masters == null ? weights : masters.arena();
+    return add(master, weights, name, parts, matrix, init, std, shape);
   }
 
   private Parameter add(
-      Arena arena,
+      Arena master,
+      Arena copies,
       String name,
       List<Part> parts,
       boolean matrix,
       Init init,
       double std,
       long... shape) {
-    Tensor weight = arena.zeros(name, DType.FLOAT32, shape);
-    Tensor compute = dtype == DType.FLOAT32 ? weight : arena.zeros(name, DType.BFLOAT16, shape);
+    Tensor weight = master.zeros(name, DType.FLOAT32, shape);
+    Tensor compute = dtype == DType.FLOAT32 ? weight : copies.zeros(name, DType.BFLOAT16, shape);
     Parameter parameter = new Parameter(List.copyOf(parts), matrix, init, std, weight, compute);
     all.add(parameter);
     return parameter;
@@ -259,7 +264,8 @@ public final class Parameters implements AutoCloseable {
 
   private Parameter adapter(String name, long... shape) {
     adapterParameters++;
-    return add(adapterWeights, name, List.of(new Part(name, 0, shape)), true, Init.ZEROS, 0, shape);
+    Arena to = adapterWeights;
+    return add(to, to, name, List.of(new Part(name, 0, shape)), true, Init.ZEROS, 0, shape);
   }
 
   /** Adds the low-rank matrices to the weights for good, and forgets them. */
@@ -345,13 +351,29 @@ public final class Parameters implements AutoCloseable {
     }
   }
 
-  /** Allocates gradients and moments of what is trained, all zero. */
-  void enableTraining() {
+  /**
+   * Allocates gradients and moments of what is trained, all zero. With a state of bf16 the masters
+   * of a network that trains itself, not an adapter alone, are split.
+   *
+   * @param state dtype of the moments, fp32 or bf16
+   */
+  void enableTraining(DType state) {
     requireOwner();
-    if (training != null) {
+    if (training != null && training.state() == state) {
       return;
     }
-    training = new TrainingMemory(device, all);
+    disableTraining();
+    if (state == DType.BFLOAT16
+        && masters != null
+        && base().stream().anyMatch(Parameter::trainable)) {
+      masters.split(base());
+    }
+    try {
+      training = new TrainingMemory(device, all, state);
+    } catch (RuntimeException e) {
+      joinMasters();
+      throw e;
+    }
   }
 
   /** Frees gradients and moments. */
@@ -359,6 +381,14 @@ public final class Parameters implements AutoCloseable {
     if (training != null) {
       training.close();
       training = null;
+    }
+    joinMasters();
+  }
+
+  private void joinMasters() {
+    if (masters != null && masters.join(base())) {
+      // Rounded by the common rule again, as they are when a network is read.
+      syncCompute();
     }
   }
 
@@ -414,7 +444,8 @@ public final class Parameters implements AutoCloseable {
   }
 
   private void sync(Parameter p) {
-    if (p.compute != p.weight) {
+    // Split, the weights the kernels read are a half of the masters.
+    if (p.compute != p.weight && !p.weight.isSplit()) {
       Ops.castNow(device, p.weight, p.compute);
     }
   }
@@ -459,7 +490,13 @@ public final class Parameters implements AutoCloseable {
 
   @Override
   public void close() {
-    disableTraining();
+    if (training != null) {
+      training.close();
+      training = null;
+    }
+    if (masters != null) {
+      masters.close();
+    }
     if (adapterWeights != null) {
       adapterWeights.close();
     }

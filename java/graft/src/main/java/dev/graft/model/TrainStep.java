@@ -66,7 +66,7 @@ public final class TrainStep implements AutoCloseable {
     if (fp8) {
       Float8Products.require(network);
     }
-    network.enableTraining();
+    network.enableTraining(options.state());
     this.device = network.device();
     this.steps =
         new Steps(network, limits, "training", true, true, dropout, false, false, recompute, fp8);

@@ -8,21 +8,24 @@ import dev.graft.runtime.OutOfDeviceMemoryException;
 import dev.graft.runtime.Tensor;
 import java.util.List;
 
-/** The gradients and moments of the parameters that train, all zero at first. */
+/** The fp32 gradients and the moments of the parameters that train, all zero at first. */
 final class TrainingMemory implements AutoCloseable {
   /** Gradients begin at multiples of so many elements: 256 bytes. */
   private static final long GRADIENT_ALIGNMENT = 64;
 
   private final List<Parameter> trained;
+  private final DType state;
   private final Arena arena;
   private Tensor gradientBlock;
 
   /**
    * Allocates them, and tells each parameter its own.
    *
+   * @param state dtype of the moments, fp32 or bf16
    * @throws OutOfDeviceMemoryException if they do not all fit; nothing is held then
    */
-  TrainingMemory(Device device, List<Parameter> all) {
+  TrainingMemory(Device device, List<Parameter> all, DType state) {
+    this.state = state;
     trained = all.stream().filter(Parameter::trainable).toList();
     arena = new Arena(device, "gradients and moments");
     try {
@@ -38,10 +41,12 @@ final class TrainingMemory implements AutoCloseable {
     long elements = trained.stream().mapToLong(p -> p.weight().count()).sum();
     try {
       arena.requireRoom(
-          (gradientElements() + 2 * elements) * DType.FLOAT32.bytes(),
+          gradientElements() * DType.FLOAT32.bytes() + 2 * elements * state.bytes(),
           String.format("gradients and moments of %,d parameters", elements));
     } catch (OutOfDeviceMemoryException e) {
-      throw e.with("Fewer parameters train with lora, or with freeze");
+      throw e.with(
+          "Fewer parameters train with lora, or with freeze"
+              + (state == DType.FLOAT32 ? "; an optimizerState of bf16 is half as large" : ""));
     }
   }
 
@@ -63,9 +68,14 @@ final class TrainingMemory implements AutoCloseable {
       at += room(p.weight().count()) * DType.FLOAT32.bytes();
       p.trainIn(
           grad,
-          arena.zeros(p.name() + " m", DType.FLOAT32, shape),
-          arena.zeros(p.name() + " v", DType.FLOAT32, shape));
+          arena.zeros(p.name() + " m", state, shape),
+          arena.zeros(p.name() + " v", state, shape));
     }
+  }
+
+  /** Dtype of the moments. */
+  DType state() {
+    return state;
   }
 
   /** All gradients as the one block they lie in, small gaps of zeros between them; fp32 [n]. */

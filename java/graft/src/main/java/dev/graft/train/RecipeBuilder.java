@@ -3,6 +3,7 @@ package dev.graft.train;
 import dev.graft.model.Lora;
 import dev.graft.model.Optimizer;
 import dev.graft.model.Recompute;
+import dev.graft.runtime.DType;
 import java.util.List;
 import java.util.Map;
 
@@ -17,6 +18,8 @@ abstract class RecipeBuilder<B> {
   Optimizer optimizer = Optimizer.ADAMW;
   Recompute recompute = Recompute.NONE;
   boolean fp8;
+  DType optimizerState = DType.FLOAT32;
+  boolean decayAll;
 
   abstract B self();
 
@@ -80,6 +83,17 @@ abstract class RecipeBuilder<B> {
 
   public B optimizer(Optimizer value) {
     optimizer = value;
+    return self();
+  }
+
+  /** Moments in fp32, or for less memory in bf16; see {@link TrainingOptions#optimizerState}. */
+  public B optimizerState(DType value) {
+    optimizerState = value;
+    return self();
+  }
+
+  public B decayAll(boolean value) {
+    decayAll = value;
     return self();
   }
 

@@ -53,6 +53,7 @@ final class RunIdentity {
     v.put("option schedule", options.schedule().name());
     v.put("option warmup (steps)", Long.toString(options.warmup(totalSteps)));
     v.put("option optimizer", options.optimizer().name());
+    v.put("option optimizerState", options.optimizerState().label());
     v.put("option weightDecay", Double.toString(options.weightDecay()));
     v.put("option decayAll", Boolean.toString(options.decayAll()));
     v.put("option beta1", Double.toString(options.beta1()));

@@ -153,7 +153,8 @@ public final class Trainer {
             (float) options.eps(),
             (float) options.weightDecay(),
             options.decayAll() ? OptimizerOptions.Decay.ALL : OptimizerOptions.Decay.MATRICES,
-            (float) options.clip());
+            (float) options.clip(),
+            options.optimizerState());
     try (RunFiles files =
         RunFiles.open(
             options,
@@ -164,7 +165,7 @@ public final class Trainer {
         exchange.requireSame(
             RunIdentity.of(network, data, tokenizer, options, totalSteps).values());
       }
-      network.enableTraining();
+      network.enableTraining(options.optimizerState());
       try (TrainStep trainStep =
           new TrainStep(network, limits, optimizer, true, options.recompute(), options.fp8())) {
         step = trainStep;
@@ -213,7 +214,7 @@ public final class Trainer {
     exchange.broadcast(state);
     progress = Progress.fromLongs(state);
     for (Parameter p : network.parameters().all()) {
-      exchange.broadcast(p.weight());
+      p.weight().parts().forEach(exchange::broadcast);
       // Before the first step they are zero everywhere.
       if (progress.step > 0 && p.trainable()) {
         exchange.broadcast(p.firstMoment());

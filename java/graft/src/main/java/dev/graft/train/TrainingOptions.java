@@ -37,6 +37,8 @@ import java.util.Objects;
  * @param tuning what of the network trains, and how fast
  * @param selection which weights the run ends with, and when it ends early
  * @param objective how the loss of classes is shaped
+ * @param optimizerState dtype of the moments: fp32 or bf16, see {@link
+ *     dev.graft.model.Network#enableTraining(DType)}
  * @param recompute what the backward pass computes again instead of keeping it: less memory, the
  *     same bits
  * @param fp8 whether the products of the blocks' linear layers are of 8-bit floats
@@ -74,6 +76,7 @@ public record TrainingOptions(
     Tuning tuning,
     Selection selection,
     Objective objective,
+    DType optimizerState,
     Recompute recompute,
     boolean fp8,
     Path runDirectory,
@@ -97,6 +100,7 @@ public record TrainingOptions(
     Objects.requireNonNull(tuning, "tuning");
     Objects.requireNonNull(selection, "selection");
     Objects.requireNonNull(objective, "objective");
+    Objects.requireNonNull(optimizerState, "optimizerState");
     Objects.requireNonNull(recompute, "recompute");
     Objects.requireNonNull(listener, "listener");
     Objects.requireNonNull(cancellation, "cancellation");
@@ -125,6 +129,7 @@ public record TrainingOptions(
     require(finite(eps) && eps > 0, "eps", "above 0", eps);
     require(finite(clip) && clip >= 0, "clip", "at least 0", clip);
     require(dtype != DType.INT32, "dtype", "fp32 or bf16", dtype.label());
+    require(optimizerState != DType.INT32, "optimizerState", "fp32 or bf16", "int32");
     Device.requireName(device);
     require(logEvery >= 1, "logEvery", "at least 1", logEvery);
     require(evalEvery >= -1, "evalEvery", "at least 0 (or -1: each epoch)", evalEvery);
@@ -202,6 +207,7 @@ public record TrainingOptions(
     b.tuning = tuning;
     b.selection = selection;
     b.objective = objective;
+    b.optimizerState = optimizerState;
     b.recompute = recompute;
     b.fp8 = fp8;
     b.runDirectory = runDirectory;
@@ -278,7 +284,6 @@ public record TrainingOptions(
     private long warmupSteps = -1;
     private double warmupRatio = 0.1;
     private double weightDecay = 0.01;
-    private boolean decayAll;
     private double beta1 = 0.9;
     private double beta2 = 0.999;
     private double eps = 1e-8;
@@ -363,11 +368,6 @@ public record TrainingOptions(
 
     public Builder weightDecay(double value) {
       weightDecay = value;
-      return this;
-    }
-
-    public Builder decayAll(boolean value) {
-      decayAll = value;
       return this;
     }
 
@@ -491,6 +491,7 @@ public record TrainingOptions(
           tuning,
           selection,
           objective,
+          optimizerState,
           recompute,
           fp8,
           runDirectory,

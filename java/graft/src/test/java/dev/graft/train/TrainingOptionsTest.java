@@ -73,6 +73,7 @@ class TrainingOptionsTest {
             .optimizer(Optimizer.LAMB)
             .recompute(Recompute.BLOCK)
             .fp8(true)
+            .optimizerState(DType.BFLOAT16)
             .weightDecay(0.75)
             .decayAll(true)
             .beta1(0.1)
