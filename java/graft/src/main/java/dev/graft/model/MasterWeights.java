@@ -1,6 +1,7 @@
 package dev.graft.model;
 
 import dev.graft.model.Parameters.Parameter;
+import dev.graft.program.Ops;
 import dev.graft.runtime.Arena;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
@@ -36,9 +37,9 @@ final class MasterWeights implements AutoCloseable {
     return arena;
   }
 
-  /** Splits them, if they are not. */
+  /** Splits them, if they are not, and one of them trains: under an adapter they stay. */
   void split(List<Parameter> parameters) {
-    if (!split) {
+    if (!split && parameters.stream().anyMatch(Parameter::trainable)) {
       Arena low = new Arena(device, "low halves of weights");
       move(
           low,
@@ -49,14 +50,10 @@ final class MasterWeights implements AutoCloseable {
     }
   }
 
-  /**
-   * The reverse.
-   *
-   * @return whether they were split
-   */
-  boolean join(List<Parameter> parameters) {
+  /** The reverse; the weights are rounded by the common rule again, as when a network is read. */
+  void join(List<Parameter> parameters) {
     if (!split) {
-      return false;
+      return;
     }
     Arena whole = new Arena(device, "master weights");
     move(
@@ -65,7 +62,7 @@ final class MasterWeights implements AutoCloseable {
         p -> p.weight().byteSize(),
         (p, address) -> p.weight().place(whole, address));
     split = false;
-    return true;
+    parameters.forEach(p -> Ops.castNow(device, p.weight(), p.compute()));
   }
 
   /** All of the memory first: if there is none, nothing has moved. */

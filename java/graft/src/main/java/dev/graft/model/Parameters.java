@@ -352,10 +352,9 @@ public final class Parameters implements AutoCloseable {
   }
 
   /**
-   * Allocates gradients and moments of what is trained, all zero. With a state of bf16 the masters
-   * of a network that trains itself, not an adapter alone, are split.
+   * Allocates gradients and moments of what is trained, all zero.
    *
-   * @param state dtype of the moments, fp32 or bf16
+   * @param state dtype of the moments, fp32 or bf16; masters are split in bf16
    */
   void enableTraining(DType state) {
     requireOwner();
@@ -363,15 +362,13 @@ public final class Parameters implements AutoCloseable {
       return;
     }
     disableTraining();
-    if (state == DType.BFLOAT16
-        && masters != null
-        && base().stream().anyMatch(Parameter::trainable)) {
+    if (state == DType.BFLOAT16 && masters != null) {
       masters.split(base());
     }
     try {
       training = new TrainingMemory(device, all, state);
     } catch (RuntimeException e) {
-      joinMasters();
+      disableTraining();
       throw e;
     }
   }
@@ -382,13 +379,8 @@ public final class Parameters implements AutoCloseable {
       training.close();
       training = null;
     }
-    joinMasters();
-  }
-
-  private void joinMasters() {
-    if (masters != null && masters.join(base())) {
-      // Rounded by the common rule again, as they are when a network is read.
-      syncCompute();
+    if (masters != null) {
+      masters.join(base());
     }
   }
 

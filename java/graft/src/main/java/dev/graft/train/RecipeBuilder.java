@@ -19,6 +19,7 @@ abstract class RecipeBuilder<B> {
   Recompute recompute = Recompute.NONE;
   boolean fp8;
   DType optimizerState = DType.FLOAT32;
+  double weightDecay = 0.01;
   boolean decayAll;
 
   abstract B self();
@@ -89,6 +90,11 @@ abstract class RecipeBuilder<B> {
   /** Moments in fp32, or for less memory in bf16; see {@link TrainingOptions#optimizerState}. */
   public B optimizerState(DType value) {
     optimizerState = value;
+    return self();
+  }
+
+  public B weightDecay(double value) {
+    weightDecay = value;
     return self();
   }
 

@@ -283,7 +283,6 @@ public record TrainingOptions(
     private Schedule schedule = Schedule.LINEAR;
     private long warmupSteps = -1;
     private double warmupRatio = 0.1;
-    private double weightDecay = 0.01;
     private double beta1 = 0.9;
     private double beta2 = 0.999;
     private double eps = 1e-8;
@@ -363,11 +362,6 @@ public record TrainingOptions(
     public Builder warmupRatio(double value) {
       warmupRatio = value;
       warmupSteps = -1;
-      return this;
-    }
-
-    public Builder weightDecay(double value) {
-      weightDecay = value;
       return this;
     }
 
