@@ -62,6 +62,22 @@ public final class Ops {
     }
   }
 
+  /** Which kernel computes attention; see graft.h. */
+  public enum AttentionEngine {
+    /** What the library takes for the device. */
+    AUTO(graft.GRAFT_ATTENTION_AUTO),
+    /** For every device. */
+    BASE(graft.GRAFT_ATTENTION_BASE),
+    /** For Hopper's warpgroup products, bf16; see {@link Device#hasWarpgroups}. */
+    SM90(graft.GRAFT_ATTENTION_SM90);
+
+    private final int code;
+
+    AttentionEngine(int code) {
+      this.code = code;
+    }
+  }
+
   /**
    * Self-attention over packed tokens.
    *
@@ -78,7 +94,22 @@ public final class Ops {
       boolean causal,
       float scale,
       int dropout,
-      int opId) {}
+      int opId,
+      AttentionEngine engine) {
+
+    /** By the engine the library takes. */
+    public AttentionShape(
+        int heads,
+        int headDim,
+        int batch,
+        int maxSeqlen,
+        boolean causal,
+        float scale,
+        int dropout,
+        int opId) {
+      this(heads, headDim, batch, maxSeqlen, causal, scale, dropout, opId, AttentionEngine.AUTO);
+    }
+  }
 
   /** Dropout of {@link #addNorm}: on the sublayer's output, and on the norm's output. */
   public record NormDropout(int dropout, int opId, int outDropout, int outOpId) {
@@ -196,7 +227,8 @@ public final class Ops {
         .causal(shape.causal() ? 1 : 0)
         .dropout(shape.dropout())
         .op_id(shape.opId())
-        .dtype(qkv.dtype().code());
+        .dtype(qkv.dtype().code())
+        .engine(shape.engine().code);
     return args;
   }
 

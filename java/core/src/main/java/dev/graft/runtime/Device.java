@@ -46,6 +46,8 @@ public final class Device extends NativeOwner {
   /** CUDA's name for its default stream where a null would mean none: cudaStreamLegacy. */
   private static final long LEGACY_STREAM = 1;
 
+  private static final int HOPPER = 90;
+
   private final Kind kind;
   private final boolean captures;
   private final graft_context context;
@@ -208,6 +210,14 @@ public final class Device extends NativeOwner {
    */
   public String model() {
     return kind == Kind.CUDA ? CudaBackend.cards().get(index).name() : name;
+  }
+
+  /**
+   * Whether attention has an engine for its warpgroup products: cards of compute capability 9.0.
+   */
+  public boolean hasWarpgroups() {
+    return kind == Kind.EMULATED
+        || (kind == Kind.CUDA && CudaBackend.cards().get(index).capability() == HOPPER);
   }
 
   /** Whether its products take 8-bit floats: cards from compute capability 8.9 on. */

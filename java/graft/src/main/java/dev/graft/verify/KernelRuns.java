@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.Json;
 import dev.graft.program.Ops.Activation;
+import dev.graft.program.Ops.AttentionEngine;
 import dev.graft.program.Ops.AttentionShape;
 import dev.graft.program.Ops.NormDropout;
 import dev.graft.program.ParameterSet;
@@ -37,6 +38,7 @@ final class KernelRuns {
    * Self-attention. FLOPs: two products forward and five backward over the pairs that are seen.
    *
    * @param dropout k of k/256
+   * @param engine of Graft's
    * @param engines of PyTorch's scaled_dot_product_attention
    */
   KernelRun attention(
@@ -47,6 +49,7 @@ final class KernelRuns {
       boolean causal,
       int dropout,
       boolean backward,
+      AttentionEngine engine,
       List<String> engines) {
     DType dtype = DType.BFLOAT16;
     long rows = (long) batch * tokens;
@@ -54,7 +57,7 @@ final class KernelRuns {
     double pairs = (double) batch * tokens * tokens / (causal ? 2 : 1);
     Kind kind =
         new Kind(
-            backward ? "attention forward + backward" : "attention forward",
+            "attention" + passes(backward) + (engine == AttentionEngine.SM90 ? ", sm_90a" : ""),
             dtype,
             String.format(
                 "B%d T%d H%d D%d%s%s",
@@ -68,7 +71,15 @@ final class KernelRuns {
             (backward ? 14 : 4) * pairs * width);
     AttentionShape shape =
         new AttentionShape(
-            heads, headDim, batch, tokens, causal, (float) (1 / Math.sqrt(headDim)), dropout, 5);
+            heads,
+            headDim,
+            batch,
+            tokens,
+            causal,
+            (float) (1 / Math.sqrt(headDim)),
+            dropout,
+            5,
+            engine);
     int[] offsets = IntStream.rangeClosed(0, batch).map(b -> b * tokens).toArray();
     KernelRun run =
         new KernelRun(
@@ -87,9 +98,9 @@ final class KernelRuns {
                 ops.attentionBackward(qkv, out, lse, dout, dqkv, cuSeqlens, shape);
               }
             });
-    for (String engine : engines) {
+    for (String backend : engines) {
       run.peer(
-          "PyTorch " + engine,
+          "PyTorch " + backend,
           Json.object()
               .put("op", "attention")
               .put("batch", batch)
@@ -98,7 +109,7 @@ final class KernelRuns {
               .put("head_dim", headDim)
               .put("causal", causal)
               .put("dropout", dropout / 256.0)
-              .put("backend", engine)
+              .put("backend", backend)
               .put("backward", backward));
     }
     return run;

@@ -4,6 +4,7 @@ import dev.graft.model.BertConfig;
 import dev.graft.model.Gpt2Config;
 import dev.graft.model.Task;
 import dev.graft.program.Ops.Activation;
+import dev.graft.program.Ops.AttentionEngine;
 import dev.graft.runtime.Device;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -49,11 +50,20 @@ public enum SpeedSuite {
     for (int[] shape : shapes) {
       for (int dropout : new int[] {0, DROPOUT}) {
         for (boolean backward : new boolean[] {false, true}) {
-          int heads = card ? 12 : 1;
-          cases.add(
-              () ->
-                  runs.attention(
-                      shape[0], shape[1], heads, 64, shape[2] == 1, dropout, backward, engines));
+          for (AttentionEngine engine : attention(device)) {
+            cases.add(
+                () ->
+                    runs.attention(
+                        shape[0],
+                        shape[1],
+                        card ? 12 : 1,
+                        64,
+                        shape[2] == 1,
+                        dropout,
+                        backward,
+                        engine,
+                        engines));
+          }
         }
       }
     }
@@ -74,6 +84,13 @@ public enum SpeedSuite {
     cases.add(() -> runs.product(rows, 4 * channels, channels));
     cases.add(() -> runs.product(rows, channels, 4 * channels));
     return cases;
+  }
+
+  /** Those that the device has. */
+  private static List<AttentionEngine> attention(Device device) {
+    return device.hasWarpgroups()
+        ? List.of(AttentionEngine.BASE, AttentionEngine.SM90)
+        : List.of(AttentionEngine.BASE);
   }
 
   /** Whole models. */

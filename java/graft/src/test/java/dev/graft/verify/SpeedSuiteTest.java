@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.Json;
+import dev.graft.program.Ops.AttentionEngine;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
 import java.io.IOException;
@@ -68,7 +69,8 @@ class SpeedSuiteTest {
         PyTorchPeer peer = new PyTorchPeer(List.of("sh", script.toString(), asked.toString()));
         KernelRun run =
             new KernelRuns(cpu, 3)
-                .attention(1, 20, 1, 32, true, 0, true, List.of("flash", "cudnn"))) {
+                .attention(
+                    1, 20, 1, 32, true, 0, true, AttentionEngine.BASE, List.of("flash", "cudnn"))) {
       SpeedResult result = new SpeedBench(cpu, LIMITS, peer, 1e-3).measure(run);
       assertThat(result.peers()).isEqualTo(Map.of("PyTorch flash", 2.0));
       assertThat(result.refused()).containsOnlyKeys("PyTorch cudnn");
@@ -85,7 +87,8 @@ class SpeedSuiteTest {
   void work_isCounted() {
     try (Device cpu = Device.cpu(1)) {
       KernelRuns runs = new KernelRuns(cpu, 1);
-      try (KernelRun one = runs.attention(2, 10, 3, 32, true, 0, true, List.of());
+      try (KernelRun one =
+              runs.attention(2, 10, 3, 32, true, 0, true, AttentionEngine.BASE, List.of());
           KernelRun norm = runs.addNorm(4, 32, false);
           KernelRun adamw = runs.adamw(new int[] {100, 28})) {
         assertThat(one.flops()).isEqualTo(14 * 2 * 50 * 3 * 32.0);
