@@ -92,7 +92,15 @@ class CudaResources(unittest.TestCase):
         self.source("add", 33, archs=("sm_120",))
         self.assertIn("not compared", self.call()[1])
         self.assertEqual(1, self.call("--write")[0])
-        self.source("add", 33, archs=("sm_120",), spill=4)
+
+    def test_other_architectures_may_spill_a_little(self):
+        self.source("add", 33, archs=("sm_120",), spill=64)
+        status, text = self.call()
+        self.assertEqual(0, status)
+        self.assertIn("1 spill 64 bytes or less", text)
+        self.source("add", 33, archs=("sm_120",), spill=68)
+        self.assertEqual(1, self.call()[0])
+        self.source("add", 33, archs=("sm_90a",), spill=4)
         self.assertEqual(1, self.call()[0])
 
     def test_source_without_words_is_named(self):

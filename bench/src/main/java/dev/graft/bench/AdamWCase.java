@@ -14,6 +14,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerPointer;
 import org.bytedeco.pytorch.AdamW;
 import org.bytedeco.pytorch.AdamWOptions;
@@ -65,6 +66,7 @@ public final class AdamWCase extends KernelCase {
     v = new Tensor[n];
     try (graft_parameter list = new graft_parameter(n);
         PointerPointer<graft_parameter_set> out = new PointerPointer<>(1)) {
+      Pointer.memset(list, 0, (long) n * list.sizeof());
       for (int i = 0; i < n; i++) {
         weights[i] = Torch.normal(2 * i, sizes[i], 1, Torch.F32);
         gradients[i] = Torch.normal(2 * i + 1, sizes[i], 1, Torch.F32);

@@ -13,6 +13,7 @@ import dev.graft.runtime.Address;
 import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
 import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerPointer;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
@@ -141,6 +142,7 @@ public final class FusedAdamW implements AutoCloseable {
     int count = parameters.length;
     try (graft_parameter list = new graft_parameter(Math.max(1, count));
         PointerPointer<graft_parameter_set> out = new PointerPointer<>(1)) {
+      Pointer.memset(list, 0, (long) count * list.sizeof());
       for (int i = 0; i < count; i++) {
         list.position(i)
             .grad(Address.floats(gradients[i]))
