@@ -90,7 +90,8 @@ class TorchTensorsTest {
     Tensor doubles = torch.zeros(2, 3).to(ScalarType.Double);
     assertThatThrownBy(() -> TorchTensors.contiguous("x", doubles, device, DType.FLOAT32, 2, 3))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessageContaining("x: expected one of [FLOAT32, BFLOAT16, INT32], got Double");
+        .hasMessageContaining(
+            "x: expected one of [FLOAT32, BFLOAT16, INT32, FLOAT8_E4M3, FLOAT8_E5M2], got Double");
     Tensor halves = random(DType.BFLOAT16, 2, 3);
     assertThatThrownBy(() -> TorchTensors.contiguous("x", halves, device, DType.FLOAT32, 2, 3))
         .isInstanceOf(IllegalArgumentException.class)
