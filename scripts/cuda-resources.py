@@ -5,7 +5,7 @@
 
 BUILD is a CMake build folder in which graft_cuda was built: nvcc's words about each source lie beside
 its object. A kernel that spills fails, on whatever architecture; on those that are not built by default it
-may spill up to 64 bytes, which is told. So does a table that differs, if it was written with this nvcc;
+may spill up to 96 bytes, which is told. So does a table that differs, if it was written with this nvcc;
 --write writes it anew. It holds the architectures built by default.
 """
 
@@ -18,7 +18,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ARCHS = ("sm_80", "sm_90a")  # of the table
-BEARABLE = 64  # bytes a thread, on other architectures: their tiles are not tuned one by one
+BEARABLE = 96  # bytes a thread, on other architectures: their tiles are not tuned one by one
 HEADER = "source\tkernel\tarch\tregisters\tstack\tshared\tbarriers"
 ENTRY = re.compile(r"Compiling entry function '(\S+)' for '(\S+)'")
 FRAME = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
