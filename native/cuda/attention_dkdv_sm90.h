@@ -19,14 +19,10 @@ struct sm90_dkdv_shared {
   mbarrier full[stages], empty[stages];  // full: the arrival of tensor copies, and of the rest
 
   __device__ __forceinline__ void start() {
-    for (int i = 0; i < sm90_consumers; ++i) {
-      mbarrier_init(&k_full[i], 1);
-      mbarrier_init(&k_empty[i], 4);
-    }
-    for (int i = 0; i < stages; ++i) {
-      mbarrier_init(&full[i], 2);
-      mbarrier_init(&empty[i], 4 * sm90_consumers);
-    }
+    start_barriers(k_full, 1);
+    start_barriers(k_empty, 4);
+    start_barriers(full, 2);
+    start_barriers(empty, 4 * sm90_consumers);
   }
 };
 
@@ -142,6 +138,15 @@ struct sm90_dkdv_producer {
       tell(count - 1);
     });
   }
+
+  __device__ __forceinline__ void run() const {
+    if (warp_id() == 0)
+      queries();
+    else if (warp_id() == 1)
+      keys_and_values();
+    else
+      facts(static_cast<int>(threadIdx.x) - 64);
+  }
 };
 
 template <bool dropped>
@@ -161,7 +166,7 @@ struct sm90_dkdv_consumer {
     const int group_first = tile.j0 + group * 64;   // in the sequence
     const int first = group_first + panel_first;
     const int key = first + lane_id() / 4;          // of this lane
-    const bool whole = tile.seq.k_count <= whole_row_keys;
+    const bool whole = whole_rows(tile.seq);
     const attention_dropout dropout = dropout_of(p, dropout_key, tile.b, tile.h);
     mbarrier_wait(&memory.k_full[group], k_parity);
     k_parity ^= 1;
@@ -225,16 +230,6 @@ struct sm90_dkdv_consumer {
     release_to_copies(&memory.k_empty[group]);
   }
 
-  // Without keys it only lets the tiles go by.
-  __device__ __forceinline__ void pass(const sm90_key_tile& tile) {
-    GRAFT_NO_UNROLL
-    for (int t = tile.from; t < tile.to; ++t, ++count) {
-      const sm90_place at = place_of<sm90_dkdv_stages>(count);
-      mbarrier_wait(&memory.full[at.stage], at.parity);
-      release_to_copies(&memory.empty[at.stage]);
-    }
-  }
-
   __device__ __forceinline__ void run() {
     if constexpr (dropped)
       dropout_key = stream_key(g.list.step->inputs.seed, g.list.step->inputs.step, g.p.op_id);
@@ -242,7 +237,7 @@ struct sm90_dkdv_consumer {
       if (group == 0 || tile.both)
         attend(tile);
       else
-        pass(tile);
+        let_pass(memory, tile.to - tile.from, count);  // without keys
     });
   }
 };
@@ -250,29 +245,7 @@ struct sm90_dkdv_consumer {
 template <bool dropped>
 __global__ void __launch_bounds__(sm90_threads, 1)
     attention_dkdv_sm90_kernel(const __grid_constant__ sm90_gradient_params g) {
-#ifdef GRAFT_SM90A
-  auto& memory = *shared_memory<sm90_dkdv_shared>();
-  if (threadIdx.x == 0) {
-    memory.start();
-    mbarrier_init_fence();
-  }
-  sync_threads();
-  if (threadIdx.x < sm90_group_threads) {
-    release_registers<56>();
-    const sm90_dkdv_producer producer{g, memory};
-    if (warp_id() == 0)
-      producer.queries();
-    else if (warp_id() == 1)
-      producer.keys_and_values();
-    else
-      producer.facts(static_cast<int>(threadIdx.x) - 64);
-  } else {
-    take_registers<224>();
-    sm90_dkdv_consumer<dropped>{g, memory, warp_id() / 4 - 1}.run();
-  }
-#else
-  wrong_image();
-#endif
+  run_sm90_block<56, 224, sm90_dkdv_shared, sm90_dkdv_producer, sm90_dkdv_consumer<dropped>>(g);
 }
 
 }  // namespace graft::cuda

@@ -17,21 +17,16 @@ struct sm90_dq_shared {
   mbarrier full[stages], empty[stages];  // full: K's and V's arrival
 
   __device__ __forceinline__ void start() {
-    for (int i = 0; i < sm90_consumers; ++i) {
-      mbarrier_init(&q_full[i], 1);
-      mbarrier_init(&q_empty[i], 4);
-    }
-    for (int i = 0; i < stages; ++i) {
-      mbarrier_init(&full[i], 2);
-      mbarrier_init(&empty[i], 4 * sm90_consumers);
-    }
+    start_barriers(q_full, 1);
+    start_barriers(q_empty, 4);
+    start_barriers(full, 2);
+    start_barriers(empty, 4 * sm90_consumers);
   }
 };
 
-GRAFT_DEVICE bool whole_rows(const sm90_tile& tile) { return tile.seq.k_count <= whole_row_keys; }
 // Sequences of few keys stream twice: first for the sums of each row.
 GRAFT_DEVICE int rounds_of(const sm90_tile& tile) {
-  return whole_rows(tile) ? 2 * tile.key_tiles : tile.key_tiles;
+  return whole_rows(tile.seq) ? 2 * tile.key_tiles : tile.key_tiles;
 }
 
 struct sm90_dq_producer {
@@ -102,6 +97,15 @@ struct sm90_dq_producer {
       }
     });
   }
+
+  __device__ __forceinline__ void run() const {
+    if (warp_id() == 0)
+      keys_and_values();
+    else if (warp_id() == 1)
+      queries();
+    else
+      last_keys(static_cast<int>(threadIdx.x) - 64);
+  }
 };
 
 template <bool dropped>
@@ -119,7 +123,7 @@ struct sm90_dq_consumer {
   __device__ __forceinline__ void start_facts(lane_rows<1>& facts, const sm90_tile& tile, int warp_first,
                                               const float* lse) const {
     using layout = shared_tile<bf16, sm90_columns>;
-    const bool whole = whole_rows(tile);
+    const bool whole = whole_rows(tile.seq);
     const auto out = rows_of<bf16>(g.p.out, tile.seq.q_begin, tile.h, g.p.head_dim);
     GRAFT_UNROLL
     for (int half = 0; half < 2; ++half) {
@@ -150,7 +154,7 @@ struct sm90_dq_consumer {
     const int first = tile.i0 + warp_first;                 // in the sequence
     const int row = first + lane_id() / 4;                  // of this lane
     const key_limit limit{tile.seq.q_count, tile.seq.k_count, p.causal};
-    const bool whole = whole_rows(tile);
+    const bool whole = whole_rows(tile.seq);
     const attention_dropout dropout = dropout_of(p, dropout_key, tile.b, tile.h);
     mbarrier_wait(&memory.q_full[group], q_parity);
     q_parity ^= 1;
@@ -241,16 +245,6 @@ struct sm90_dq_consumer {
     release_to_copies(&memory.q_empty[group]);
   }
 
-  // Without queries it only lets the tiles go by.
-  __device__ __forceinline__ void pass(const sm90_tile& tile) {
-    GRAFT_NO_UNROLL
-    for (int round = 0; round < rounds_of(tile); ++round, ++count) {
-      const sm90_place at = place_of<sm90_dq_stages>(count);
-      mbarrier_wait(&memory.full[at.stage], at.parity);
-      release_to_copies(&memory.empty[at.stage]);
-    }
-  }
-
   __device__ __forceinline__ void run() {
     if constexpr (dropped)
       dropout_key = stream_key(g.list.step->inputs.seed, g.list.step->inputs.step, g.p.op_id);
@@ -258,7 +252,7 @@ struct sm90_dq_consumer {
       if (group == 0 || tile.both)
         attend(tile);
       else
-        pass(tile);
+        let_pass(memory, rounds_of(tile), count);  // without queries
     });
   }
 };
@@ -266,29 +260,7 @@ struct sm90_dq_consumer {
 template <bool dropped>
 __global__ void __launch_bounds__(sm90_threads, 1)
     attention_dq_sm90_kernel(const __grid_constant__ sm90_gradient_params g) {
-#ifdef GRAFT_SM90A
-  auto& memory = *shared_memory<sm90_dq_shared>();
-  if (threadIdx.x == 0) {
-    memory.start();
-    mbarrier_init_fence();
-  }
-  sync_threads();
-  if (threadIdx.x < sm90_group_threads) {
-    release_registers<56>();
-    const sm90_dq_producer producer{g, memory};
-    if (warp_id() == 0)
-      producer.keys_and_values();
-    else if (warp_id() == 1)
-      producer.queries();
-    else
-      producer.last_keys(static_cast<int>(threadIdx.x) - 64);
-  } else {
-    take_registers<224>();
-    sm90_dq_consumer<dropped>{g, memory, warp_id() / 4 - 1}.run();
-  }
-#else
-  wrong_image();
-#endif
+  run_sm90_block<56, 224, sm90_dq_shared, sm90_dq_producer, sm90_dq_consumer<dropped>>(g);
 }
 
 }  // namespace graft::cuda

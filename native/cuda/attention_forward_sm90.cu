@@ -209,47 +209,10 @@ struct consumer {
   }
 };
 
-template <int head_dim>
-GRAFT_DEVICE void start_barriers(sm90_shared<head_dim>& memory) {
-  constexpr int warps = 4 * sm90_consumers;
-  if (threadIdx.x == 0) {
-    for (int i = 0; i < sm90_consumers; ++i) {
-      mbarrier_init(&memory.q_full[i], 1);
-      mbarrier_init(&memory.q_empty[i], 4);
-    }
-    for (int i = 0; i < sm90_shared<head_dim>::stages; ++i) {
-      mbarrier_init(&memory.k_full[i], 1);
-      mbarrier_init(&memory.v_full[i], 1);
-      mbarrier_init(&memory.k_empty[i], warps);
-      mbarrier_init(&memory.v_empty[i], warps);
-    }
-    mbarrier_init_fence();
-  }
-  sync_threads();
-}
-
 template <int head_dim, bool dropped>
 __global__ void __launch_bounds__(sm90_threads, 1)
     attention_forward_sm90_kernel(const __grid_constant__ sm90_forward_params p) {
-#ifdef GRAFT_SM90A
-  auto& memory = *shared_memory<sm90_shared<head_dim>>();
-  start_barriers(memory);
-  if (threadIdx.x < sm90_group_threads) {
-    release_registers<40>();
-    const sm90_producer<head_dim> producer{p, memory};
-    if (warp_id() == 0)
-      producer.keys_and_values();
-    else if (warp_id() == 1)
-      producer.queries();
-    else
-      producer.last_values(static_cast<int>(threadIdx.x) - 64);
-  } else {
-    take_registers<232>();
-    consumer<head_dim, dropped>{p, memory, warp_id() / 4 - 1}.run();
-  }
-#else
-  wrong_image();
-#endif
+  run_sm90_block<40, 232, sm90_shared<head_dim>, sm90_producer<head_dim>, consumer<head_dim, dropped>>(p);
 }
 
 template <int head_dim>

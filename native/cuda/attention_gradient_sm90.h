@@ -29,6 +29,20 @@ GRAFT_DEVICE head_rows<const bf16> rows_of(const attention_operand& x, int64_t f
   return rows_of<bf16>(x.first, x.token_stride, 16, first_token, h, p.head_dim);
 }
 
+// Of few keys: their probabilities are normalised anew (attention_dq.h).
+GRAFT_DEVICE bool whole_rows(const sequence& seq) { return seq.k_count <= whole_row_keys; }
+
+// A warpgroup without rows of its own lets `tiles` of the stream go by.
+template <typename Shared>
+GRAFT_DEVICE void let_pass(Shared& memory, int tiles, uint32_t& count) {
+  GRAFT_NO_UNROLL
+  for (int t = 0; t < tiles; ++t, ++count) {
+    const sm90_place at = place_of<Shared::stages>(count);
+    mbarrier_wait(&memory.full[at.stage], at.parity);
+    release_to_copies(&memory.empty[at.stage]);
+  }
+}
+
 // A warp's 16 rows of a gradient, times `factor`, through a panel of 64 rows to memory.
 GRAFT_DEVICE void write_gradient(const attention_operand& x, sm90_panel<64>& place,
                                  const float (&sums)[1][8][4], const float (&factor)[2], int panel_first,

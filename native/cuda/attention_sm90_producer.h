@@ -101,6 +101,15 @@ struct sm90_producer {
       if (thread == 0) mbarrier_arrive(&memory.v_full[at.stage]);
     });
   }
+
+  __device__ __forceinline__ void run() const {
+    if (warp_id() == 0)
+      keys_and_values();
+    else if (warp_id() == 1)
+      queries();
+    else
+      last_values(static_cast<int>(threadIdx.x) - 64);
+  }
 };
 
 }  // namespace graft::cuda

@@ -31,6 +31,12 @@ struct alignas(swizzle_atom_bytes) sm90_panel {
   bf16 values[rows * sm90_columns];
 };
 
+// `arrivals` end a phase of each.
+template <int count>
+GRAFT_DEVICE void start_barriers(mbarrier (&barriers)[count], int arrivals) {
+  for (mbarrier& one : barriers) mbarrier_init(&one, arrivals);
+}
+
 template <int head_dim>
 struct sm90_shared {
   static constexpr int panels = head_dim / sm90_columns, stages = sm90_stages(head_dim);
@@ -40,6 +46,15 @@ struct sm90_shared {
   mbarrier q_full[sm90_consumers], q_empty[sm90_consumers];
   mbarrier k_full[stages], k_empty[stages];
   mbarrier v_full[stages], v_empty[stages];
+
+  __device__ __forceinline__ void start() {
+    start_barriers(q_full, 1);
+    start_barriers(q_empty, 4);
+    start_barriers(k_full, 1);
+    start_barriers(v_full, 1);
+    start_barriers(k_empty, 4 * sm90_consumers);
+    start_barriers(v_empty, 4 * sm90_consumers);
+  }
 };
 
 // Named barriers.
@@ -113,6 +128,29 @@ GRAFT_DEVICE void copy_panels(sm90_panel<rows>* to, const tensor_map& map, int h
 GRAFT_DEVICE void release_to_copies(mbarrier* empty) {
   sync_warp();
   if (lane_id() == 0) mbarrier_arrive(empty);
+}
+
+// A block: a warpgroup that copies and two that multiply, with as many registers a thread as each needs.
+template <int copying, int multiplying, typename Shared, typename Producer, typename Consumer,
+          typename Params>
+GRAFT_DEVICE void run_sm90_block([[maybe_unused]] const Params& p) {
+#ifdef GRAFT_SM90A
+  auto& memory = *shared_memory<Shared>();
+  if (threadIdx.x == 0) {
+    memory.start();
+    mbarrier_init_fence();
+  }
+  sync_threads();
+  if (threadIdx.x < sm90_group_threads) {
+    release_registers<copying>();
+    Producer{p, memory}.run();
+  } else {
+    take_registers<multiplying>();
+    Consumer{p, memory, warp_id() / 4 - 1}.run();
+  }
+#else
+  wrong_image();
+#endif
 }
 
 // ---- forward
