@@ -5,9 +5,9 @@
 //   w -= lr (m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + weight_decay w),  lr = lr lr_scale
 //
 // One pass, 30 bytes a parameter with the bfloat16 copy (grad, m, v, w read; m, v, w, w16 written),
-// in 128-bit words; 20 in the compact form. lr, clip, skip and t come from the step state; every block reads t before it
-// counts itself finished, and the last to finish writes it. Factors that hold for the whole step
-// are made in double, the elements in the CPU kernel's order of operations.
+// in 128-bit words; 20 in the compact form. lr, clip, skip and t come from the step state; every block
+// reads t before it counts itself finished, and the last to finish writes it. Factors that hold for the
+// whole step are made in double, the elements in the CPU kernel's order of operations.
 //
 //   name      dtype  shape    aligned to  in/out
 //   grad      f32    [count]  element     in; 0 afterwards with zero_grad
@@ -151,9 +151,10 @@ int adamw(cuda_context& context, const graft_adamw_args& args) {
   const graft_parameter_set& set = *args.parameters;
   // An empty set counts its steps too.
   const auto blocks = static_cast<unsigned>(set.block_count > 0 ? set.block_count : 1);
+  const launch_shape shape{dim3(blocks), threads, sizeof(step_factors), context.stream};
   return check(context, "adamw",
-               launch(set.compact ? adamw_kernel<true> : adamw_kernel<false>, {dim3(blocks), threads, sizeof(step_factors), context.stream},
-                      set, context.step, args));
+               launch(set.compact ? adamw_kernel<true> : adamw_kernel<false>, shape, set,
+                      context.step, args));
 }
 
 }  // namespace graft::cuda
