@@ -6,7 +6,6 @@
 
 using namespace graft_test;
 using namespace graft_test::attention_gradients;
-namespace emulation = graft::emulation;
 
 namespace {
 
@@ -63,36 +62,14 @@ TEST_F(CudaAttentionBackwardSm90, othersAlignedToElements_vsDouble) {
   run_sm90(p);
 }
 
-// q = 0 makes all probabilities 1/n, and dO the identity: an element of dV is 0 where the mask drops and
-// not where it keeps.
 TEST_F(CudaAttentionBackwardSm90, dropoutMask_isTheContractsBitForBit) {
-  for (int dropout : {1, 128, 255}) {
-    const int queries = 64, keys = 150;
-    case_data d({.q_lens = {3, queries}, .k_lens = {2, keys}, .heads = 2, .dropout = dropout,
+  for (int dropout : {1, 128, 255})
+    expect_mask({.q_lens = {3, 64}, .k_lens = {2, 150}, .heads = 2, .dropout = dropout,
                  .engine = GRAFT_ATTENTION_SM90});
-    for (int64_t i = 0; i < d.x[Q].count(); ++i) d.x[Q].set(i, 0);
-    for (int64_t i = 0; i < d.tokens_q; ++i)
-      for (int64_t h = 0; h < 2; ++h)
-        for (int64_t c = 0; c < 64; ++c) d.x[DOUT].set(d.at(i, h, c), i - 3 == c);
-    const gradients got = on_device(d);
-    const uint64_t key = stream_key(seed, step, op_id);
-    for (int64_t j = 0; j < keys; ++j)
-      for (int64_t h = 0; h < 2; ++h)
-        for (int64_t i = 0; i < queries; ++i)
-          ASSERT_EQ(attention_keep(key, dropout, 1, h, i, j) != 0, got[2][d.at(2 + j, h, i)] != 0)
-              << "query " << i << " key " << j;
-  }
 }
 
-// The softmax of one key is 1 whatever its logit: no gradient, not even a rounding's.
 TEST_F(CudaAttentionBackwardSm90, loneKeys_haveNoGradient) {
-  for (int dropout : {0, 100}) {
-    case_data d({.q_lens = {70}, .k_lens = {1}, .heads = 3, .dropout = dropout, .scale = 1.0f,
-                 .engine = GRAFT_ATTENTION_SM90});
-    const gradients got = on_device(d);
-    for (int64_t i = 0; i < d.row * 70; ++i) ASSERT_EQ(0, got[0][i]) << i;
-    for (int64_t i = 0; i < d.row; ++i) ASSERT_EQ(0, got[1][i]) << i;
-  }
+  expect_loneKeys_haveNoGradient(GRAFT_BFLOAT16, GRAFT_ATTENTION_SM90);
 }
 
 TEST_F(CudaAttentionBackwardSm90, scaleOfAnySign_vsDouble) {
@@ -160,24 +137,11 @@ TEST_F(CudaAttentionBackwardSm90, orders_sameBits) {
   GRAFT_SKIP_ON_REAL_CARD();
   const case_data d({.q_lens = {240, 5, 60}, .k_lens = {270, 0, 61}, .heads = 2, .causal = true,
                      .dropout = 40, .engine = GRAFT_ATTENTION_SM90});
-  emulation::set_seed(1);
-  const std::vector<uint8_t> expected = bits_of(on_device(d));
-  for (uint64_t order = 2; order <= (full_grid() ? 60u : 12u); ++order) {
-    emulation::set_seed(order * 7919);
-    EXPECT_EQ(expected, bits_of(on_device(d))) << "order " << order;
-  }
+  expect_same_bits_in_any_order(full_grid() ? 60 : 12, [&] { return bits_of(on_device(d)); });
 }
 
 TEST_F(CudaAttentionBackwardSm90, nothingToDo_isDone) {
-  const case_data d({.q_lens = {4}, .head_dim = 8, .engine = GRAFT_ATTENTION_SM90});
-  device_case on(d);
-  on.a.batch = 0;
-  EXPECT_EQ(GRAFT_OK, graft_attention_backward(on.c, &on.a)) << graft_last_error();
-  on.a.batch = 1;
-  on.a.max_seqlen_q = on.a.max_seqlen_k = 0;
-  EXPECT_EQ(GRAFT_OK, graft_attention_backward(on.c, &on.a)) << graft_last_error();
-  for (const array& x : on.results(d))
-    for (int64_t i = 0; i < x.count(); ++i) ASSERT_EQ(untouched, x[i]);
+  expect_nothingToDo_isDone(GRAFT_ATTENTION_SM90);
 }
 
 TEST_F(CudaAttentionBackwardSm90, refusesWhatItCannotServe) {

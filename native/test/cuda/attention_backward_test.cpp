@@ -5,7 +5,6 @@
 
 using namespace graft_test;
 using namespace graft_test::attention_gradients;
-namespace emulation = graft::emulation;
 
 namespace {
 
@@ -113,41 +112,20 @@ TEST(CudaAttentionBackward, unalignedPointers_vsDouble) {
     }
 }
 
-// q = 0 makes all probabilities 1/n, and dO the identity: an element of dV is 0 where the mask drops and
-// not where it keeps.
 TEST(CudaAttentionBackward, dropoutMask_isTheContractsBitForBit) {
   for (int dtype : float_dtypes())
     for (int64_t D : {32, 64, 96, 128, 256})
       for (int dropout : {1, 26, 128, 255}) {
         if (!full_grid() && (dropout != 128) != (D == 64)) continue;
         SCOPED_TRACE(std::to_string(D) + " " + std::to_string(dropout));
-        const int64_t queries = std::min<int64_t>(D, 70), keys = 50;
-        case_data d({.q_lens = {3, static_cast<int>(queries)}, .k_lens = {2, keys}, .heads = 2,
-                     .head_dim = D, .dtype = dtype, .dropout = dropout});
-        for (int64_t i = 0; i < d.x[Q].count(); ++i) d.x[Q].set(i, 0);
-        for (int64_t i = 0; i < d.tokens_q; ++i)
-          for (int64_t h = 0; h < 2; ++h)
-            for (int64_t c = 0; c < D; ++c) d.x[DOUT].set(d.at(i, h, c), i - 3 == c);
-        const gradients got = on_device(d);
-        const uint64_t key = stream_key(seed, step, op_id);
-        for (int64_t j = 0; j < keys; ++j)
-          for (int64_t h = 0; h < 2; ++h)
-            for (int64_t i = 0; i < queries; ++i)
-              ASSERT_EQ(attention_keep(key, dropout, 1, h, i, j) != 0, got[2][d.at(2 + j, h, i)] != 0)
-                  << "query " << i << " key " << j;
+        const int queries = static_cast<int>(std::min<int64_t>(D, 70));
+        expect_mask({.q_lens = {3, queries}, .k_lens = {2, 50}, .heads = 2, .head_dim = D,
+                     .dtype = dtype, .dropout = dropout});
       }
 }
 
-// The softmax of one key is 1 whatever its logit: no gradient, not even a rounding's.
 TEST(CudaAttentionBackward, loneKeys_haveNoGradient) {
-  for (int dtype : float_dtypes())
-    for (int dropout : {0, 100}) {
-      case_data d({.q_lens = {70}, .k_lens = {1}, .heads = 3, .dtype = dtype, .dropout = dropout,
-                   .scale = 1.0f});
-      const gradients got = on_device(d);
-      for (int64_t i = 0; i < d.row * 70; ++i) ASSERT_EQ(0, got[0][i]) << i;
-      for (int64_t i = 0; i < d.row; ++i) ASSERT_EQ(0, got[1][i]) << i;
-    }
+  for (int dtype : float_dtypes()) expect_loneKeys_haveNoGradient(dtype, GRAFT_ATTENTION_AUTO);
 }
 
 TEST(CudaAttentionBackward, scaleOfAnySign_vsDouble) {
@@ -218,12 +196,7 @@ TEST(CudaAttentionBackward, orders_sameBits) {
     for (int64_t D : {64, 256}) {
       const case_data d({.q_lens = {140, 5}, .k_lens = {150, 0}, .head_dim = D, .dtype = dtype,
                          .causal = true, .dropout = 40});
-      emulation::set_seed(1);
-      const std::vector<uint8_t> expected = bits_of(on_device(d));
-      for (uint64_t order = 2; order <= (full_grid() ? 40u : 4u); ++order) {
-        emulation::set_seed(order * 7919);
-        EXPECT_EQ(expected, bits_of(on_device(d))) << "order " << order;
-      }
+      expect_same_bits_in_any_order(full_grid() ? 40 : 4, [&] { return bits_of(on_device(d)); });
     }
 }
 
@@ -343,15 +316,7 @@ TEST(CudaAttentionBackward, capturedCall_readsTheStepOfItsReplay) {
 }
 
 TEST(CudaAttentionBackward, nothingToDo_isDone) {
-  const case_data d({.q_lens = {4}, .head_dim = 8});
-  device_case on(d);
-  on.a.batch = 0;
-  EXPECT_EQ(GRAFT_OK, graft_attention_backward(on.c, &on.a)) << graft_last_error();
-  on.a.batch = 1;
-  on.a.max_seqlen_q = on.a.max_seqlen_k = 0;
-  EXPECT_EQ(GRAFT_OK, graft_attention_backward(on.c, &on.a)) << graft_last_error();
-  for (const array& x : on.results(d))
-    for (int64_t i = 0; i < x.count(); ++i) ASSERT_EQ(untouched, x[i]);
+  expect_nothingToDo_isDone(GRAFT_ATTENTION_AUTO);
 }
 
 TEST(CudaAttentionBackward, wrongArguments_areNamed) {

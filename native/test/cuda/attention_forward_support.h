@@ -156,4 +156,84 @@ inline void run_case(const problem& p, const change& edit = nullptr) {
   compare(e.lse, cpu.lse, got.lse, "lse");
 }
 
+// q = 0 makes all probabilities 1/n, and V the identity (its columns shifted to the keys from `first` on):
+// an element of out is 0 where the mask drops and not where it keeps. Of the second of two sequences.
+inline void expect_mask(const problem& p, int64_t first, bool also_on_cpu) {
+  case_data d(p);
+  for (int64_t i = 0; i < d.q.count(); ++i) d.q.set(i, 0);
+  for (int64_t j = 0; j < d.tokens_k; ++j)
+    for (int64_t h = 0; h < p.heads; ++h)
+      for (int64_t c = 0; c < p.head_dim; ++c)
+        d.v.set(d.in_at(j, h, c), j - p.k_lens[0] == first + c);
+  std::vector<results> all;
+  all.push_back(on_device(d));
+  if (also_on_cpu) all.push_back(on_cpu(d));
+  const uint64_t key = stream_key(seed, step, op_id);
+  for (int64_t i = 0; i < p.q_lens[1]; ++i)
+    for (int64_t h = 0; h < p.heads; ++h)
+      for (int64_t c = 0; c < std::min<int64_t>(p.head_dim, p.k_lens[1] - first); ++c)
+        for (const results& got : all)
+          ASSERT_EQ(attention_keep(key, p.dropout, 1, h, i, first + c) != 0,
+                    got.out[d.out_at(p.q_lens[0] + i, h, c)] != 0)
+              << i << " " << first + c;
+}
+
+inline void expect_nothingToDo_isDone(int engine) {
+  cuda_context c;
+  c.step(seed, step);
+  case_data d({.q_lens = {4}, .head_dim = 8});
+  device_array q(c, d.q), out(c, d.out), lse(c, d.lse), cu(c, d.cu_q);
+  graft_attention_args a = d.args(q.data(), q.data(), q.data(), out.data(), lse.data<float>(),
+                                  cu.data<int32_t>(), cu.data<int32_t>(), engine);
+  a.batch = 0;
+  EXPECT_EQ(GRAFT_OK, graft_attention_forward(c, &a)) << graft_last_error();
+  a.batch = 1;
+  a.max_seqlen_q = 0;
+  EXPECT_EQ(GRAFT_OK, graft_attention_forward(c, &a)) << graft_last_error();
+  c.synchronize();
+  array after(d.out.count(), d.p.dtype);
+  out.download(after);
+  EXPECT_EQ(d.out.bits(), after.bits());
+}
+
+// Offsets of 2^31 elements and more: of a sequence's first token, of a row in its tile, of a tile in its
+// sequence. The memory between the rows is never touched, so it costs address space only.
+inline void expect_offsets_beyond_32_bits(const std::vector<int32_t>& ends, int engine) {
+  constexpr int64_t D = 16;
+  const int32_t tokens = ends[2];
+  const int64_t stride = int64_t{1} << (tokens == 4 ? 30 : 25);
+  case_data d({.q_lens = {ends[1], tokens - ends[1]}, .head_dim = D, .causal = true});
+  cuda_context c;
+  c.step(seed, step);
+  void* memory = nullptr;
+  ASSERT_EQ(GRAFT_OK, graft_malloc(c, ((d.tokens_q - 1) * stride + 4 * D) * 2, &memory))
+      << graft_last_error();
+  auto* base = static_cast<uint16_t*>(memory);
+  for (int64_t t = 0; t < d.tokens_q; ++t) {
+    std::vector<uint16_t> row;
+    for (const array* x : {&d.q, &d.k, &d.v})
+      for (int64_t i = 0; i < D; ++i)
+        row.push_back(float_to_bf16(static_cast<float>((*x)[t * D + i])));
+    ASSERT_EQ(GRAFT_OK,
+              graft_memcpy(c, base + t * stride, row.data(), 3 * D * 2, GRAFT_HOST_TO_DEVICE));
+    c.synchronize();
+  }
+  device_array lse(c, d.lse), cu(c, ends);
+  graft_attention_args a = d.args(base, base + D, base + 2 * D, base + 3 * D, lse.data<float>(),
+                                  cu.data<int32_t>(), cu.data<int32_t>(), engine);
+  a.q_token_stride = a.k_token_stride = a.v_token_stride = a.out_token_stride = stride;
+  ASSERT_EQ(GRAFT_OK, graft_attention_forward(c, &a)) << graft_last_error();
+  c.synchronize();
+  const results cpu = on_cpu(d);
+  for (int64_t t = 0; t < tokens; ++t) {
+    std::vector<uint16_t> row(D);
+    ASSERT_EQ(GRAFT_OK, graft_memcpy(c, row.data(), base + t * stride + 3 * D, D * 2,
+                                     GRAFT_DEVICE_TO_HOST));
+    c.synchronize();
+    for (int64_t i = 0; i < D; ++i)
+      EXPECT_NEAR(cpu.out[t * D + i], bf16_to_float(row[static_cast<size_t>(i)]), 0.05);
+  }
+  ASSERT_EQ(GRAFT_OK, graft_free(c, memory));
+}
+
 }  // namespace graft_test::cuda_attention

@@ -9,7 +9,6 @@
 
 using namespace graft_test;
 using namespace graft_test::cuda_attention;
-namespace emulation = graft::emulation;
 
 namespace {
 
@@ -108,8 +107,6 @@ TEST(CudaAttention, unalignedPointers_vsDouble) {
     }
 }
 
-// q = 0 makes all probabilities 1/n, and V the identity (its columns shifted for later keys): an
-// element of out is 0 where the mask drops and not where it keeps.
 TEST(CudaAttention, dropoutMask_isTheContractsBitForBit) {
   for (int dtype : float_dtypes())
     for (int64_t D : {32, 64, 96, 128, 256})
@@ -118,21 +115,9 @@ TEST(CudaAttention, dropoutMask_isTheContractsBitForBit) {
         SCOPED_TRACE(std::to_string(D) + " " + std::to_string(dropout));
         const int keys = 150;
         for (int64_t first = 0; first < keys; first += D) {
-          case_data d({.q_lens = {3, 37}, .k_lens = {2, keys}, .heads = 2, .head_dim = D,
-                       .dtype = dtype, .dropout = dropout});
-          for (int64_t i = 0; i < d.q.count(); ++i) d.q.set(i, 0);
-          for (int64_t j = 0; j < d.tokens_k; ++j)
-            for (int64_t h = 0; h < 2; ++h)
-              for (int64_t c = 0; c < D; ++c) d.v.set(d.in_at(j, h, c), j - 2 == first + c);
-          const results got = on_device(d), cpu = on_cpu(d);
-          const uint64_t key = stream_key(seed, step, op_id);
-          for (int64_t i = 0; i < 37; ++i)
-            for (int64_t h = 0; h < 2; ++h)
-              for (int64_t c = 0; c < std::min<int64_t>(D, keys - first); ++c) {
-                const bool kept = attention_keep(key, dropout, 1, h, i, first + c) != 0;
-                ASSERT_EQ(kept, got.out[d.out_at(3 + i, h, c)] != 0) << i << " " << first + c;
-                ASSERT_EQ(kept, cpu.out[d.out_at(3 + i, h, c)] != 0) << i << " " << first + c;
-              }
+          expect_mask({.q_lens = {3, 37}, .k_lens = {2, keys}, .heads = 2, .head_dim = D,
+                       .dtype = dtype, .dropout = dropout},
+                      first, true);
           if (!full_grid()) break;
         }
       }
@@ -193,55 +178,13 @@ TEST(CudaAttention, orders_sameBits) {
     for (int64_t D : {64, 256}) {
       const case_data d({.q_lens = {140, 5}, .k_lens = {170, 0}, .heads = 2, .head_dim = D,
                          .dtype = dtype, .causal = true, .dropout = 40});
-      emulation::set_seed(1);
-      const std::vector<uint8_t> expected = bits_of(on_device(d));
-      for (uint64_t order = 2; order <= (full_grid() ? 40u : 5u); ++order) {
-        emulation::set_seed(order * 7919);
-        EXPECT_EQ(expected, bits_of(on_device(d))) << "order " << order;
-      }
+      expect_same_bits_in_any_order(full_grid() ? 40 : 5, [&] { return bits_of(on_device(d)); });
     }
 }
 
-// Offsets of 2^31 elements and more: of a sequence's first token, of a row in its tile, of a tile in its
-// sequence. The memory between the rows is never touched, so it costs address space only.
 TEST(CudaAttention, offsetsBeyond32Bits) {
-  constexpr int64_t D = 16;
-  for (const std::vector<int32_t>& ends : {std::vector<int32_t>{0, 2, 4}, {0, 4, 4}, {0, 66, 66}}) {
-    const int32_t tokens = ends[2];
-    const int64_t stride = int64_t{1} << (tokens == 4 ? 30 : 25);
-    cuda_context c;
-    c.step(seed, step);
-    void* memory = nullptr;
-    ASSERT_EQ(GRAFT_OK, graft_malloc(c, ((tokens - 1) * stride + 4 * D) * 2, &memory))
-        << graft_last_error();
-    auto* base = static_cast<uint16_t*>(memory);
-    const problem p{.q_lens = {ends[1], tokens - ends[1]}, .head_dim = D, .causal = true};
-    case_data d(p);
-    for (int64_t t = 0; t < tokens; ++t) {
-      std::vector<uint16_t> row;
-      for (const array* x : {&d.q, &d.k, &d.v})
-        for (int64_t i = 0; i < D; ++i) row.push_back(float_to_bf16(static_cast<float>((*x)[t * D + i])));
-      ASSERT_EQ(GRAFT_OK, graft_memcpy(c, base + t * stride, row.data(), 3 * D * 2,
-                                       GRAFT_HOST_TO_DEVICE));
-      c.synchronize();
-    }
-    device_array lse(c, d.lse), cu(c, ends);
-    graft_attention_args a = d.args(base, base + D, base + 2 * D, base + 3 * D, lse.data<float>(),
-                                    cu.data<int32_t>(), cu.data<int32_t>());
-    a.q_token_stride = a.k_token_stride = a.v_token_stride = a.out_token_stride = stride;
-    ASSERT_EQ(GRAFT_OK, graft_attention_forward(c, &a)) << graft_last_error();
-    c.synchronize();
-    const results cpu = on_cpu(d);
-    for (int64_t t = 0; t < tokens; ++t) {
-      std::vector<uint16_t> row(D);
-      ASSERT_EQ(GRAFT_OK, graft_memcpy(c, row.data(), base + t * stride + 3 * D, D * 2,
-                                       GRAFT_DEVICE_TO_HOST));
-      c.synchronize();
-      for (int64_t i = 0; i < D; ++i)
-        EXPECT_NEAR(cpu.out[t * D + i], bf16_to_float(row[static_cast<size_t>(i)]), 0.05);
-    }
-    ASSERT_EQ(GRAFT_OK, graft_free(c, memory));
-  }
+  for (const std::vector<int32_t>& ends : {std::vector<int32_t>{0, 2, 4}, {0, 4, 4}, {0, 66, 66}})
+    expect_offsets_beyond_32_bits(ends, GRAFT_ATTENTION_AUTO);
 }
 
 // A captured call reads the step of each replay: live sequences and the mask.
@@ -277,23 +220,7 @@ TEST(CudaAttention, capturedCall_readsTheStepOfItsReplay) {
   ASSERT_EQ(GRAFT_OK, graft_graph_destroy(c, graph));
 }
 
-TEST(CudaAttention, nothingToDo_isDone) {
-  cuda_context c;
-  c.step(seed, step);
-  case_data d({.q_lens = {4}, .head_dim = 8});
-  device_array q(c, d.q), out(c, d.out), lse(c, d.lse), cu(c, d.cu_q);
-  graft_attention_args a = d.args(q.data(), q.data(), q.data(), out.data(), lse.data<float>(),
-                                  cu.data<int32_t>(), cu.data<int32_t>());
-  a.batch = 0;
-  EXPECT_EQ(GRAFT_OK, graft_attention_forward(c, &a)) << graft_last_error();
-  a.batch = 1;
-  a.max_seqlen_q = 0;
-  EXPECT_EQ(GRAFT_OK, graft_attention_forward(c, &a)) << graft_last_error();
-  c.synchronize();
-  array after(d.out.count(), d.p.dtype);
-  out.download(after);
-  EXPECT_EQ(d.out.bits(), after.bits());
-}
+TEST(CudaAttention, nothingToDo_isDone) { expect_nothingToDo_isDone(GRAFT_ATTENTION_AUTO); }
 
 TEST(CudaAttention, wrongArguments_areNamed) {
   cuda_context c;

@@ -200,4 +200,45 @@ inline std::vector<uint8_t> bits_of(const gradients& all) {
   return bits;
 }
 
+// q = 0 makes all probabilities 1/n, and dO the identity: an element of dV is 0 where the mask drops and
+// not where it keeps. Of the second of two sequences, with at most head_dim queries.
+inline void expect_mask(const problem& p) {
+  case_data d(p);
+  for (int64_t i = 0; i < d.x[Q].count(); ++i) d.x[Q].set(i, 0);
+  for (int64_t i = 0; i < d.tokens_q; ++i)
+    for (int64_t h = 0; h < p.heads; ++h)
+      for (int64_t c = 0; c < p.head_dim; ++c) d.x[DOUT].set(d.at(i, h, c), i - p.q_lens[0] == c);
+  const gradients got = on_device(d);
+  const uint64_t key = stream_key(seed, step, op_id);
+  for (int64_t j = 0; j < p.k_lens[1]; ++j)
+    for (int64_t h = 0; h < p.heads; ++h)
+      for (int64_t i = 0; i < p.q_lens[1]; ++i)
+        ASSERT_EQ(attention_keep(key, p.dropout, 1, h, i, j) != 0,
+                  got[2][d.at(p.k_lens[0] + j, h, i)] != 0)
+            << "query " << i << " key " << j;
+}
+
+// The softmax of one key is 1 whatever its logit: no gradient, not even a rounding's.
+inline void expect_loneKeys_haveNoGradient(int dtype, int engine) {
+  for (int dropout : {0, 100}) {
+    case_data d({.q_lens = {70}, .k_lens = {1}, .heads = 3, .dtype = dtype, .dropout = dropout,
+                 .scale = 1.0f, .engine = engine});
+    const gradients got = on_device(d);
+    for (int64_t i = 0; i < d.row * 70; ++i) ASSERT_EQ(0, got[0][i]) << i;
+    for (int64_t i = 0; i < d.row; ++i) ASSERT_EQ(0, got[1][i]) << i;
+  }
+}
+
+inline void expect_nothingToDo_isDone(int engine) {
+  const case_data d({.q_lens = {4}, .head_dim = 8, .engine = engine});
+  device_case on(d);
+  on.a.batch = 0;
+  EXPECT_EQ(GRAFT_OK, graft_attention_backward(on.c, &on.a)) << graft_last_error();
+  on.a.batch = 1;
+  on.a.max_seqlen_q = on.a.max_seqlen_k = 0;
+  EXPECT_EQ(GRAFT_OK, graft_attention_backward(on.c, &on.a)) << graft_last_error();
+  for (const array& x : on.results(d))
+    for (int64_t i = 0; i < x.count(); ++i) ASSERT_EQ(untouched, x[i]);
+}
+
 }  // namespace graft_test::attention_gradients

@@ -7,6 +7,7 @@
 #include <optional>
 #include <sstream>
 
+#include "../../cuda/emulation/runtime.h"
 #include "cuda_support.h"
 
 namespace graft_test::cuda_attention {
@@ -133,6 +134,17 @@ inline void compare(const std::vector<double>& exact, const array& cpu, const ar
   }
   if (!e.empty())
     expect_within_rule(e, array(reference, got.dtype()), array(own, got.dtype()), what);
+}
+
+// Whatever the order of the emulation, `bits` gives the same.
+template <typename Bits>
+void expect_same_bits_in_any_order(uint64_t orders, const Bits& bits) {
+  graft::emulation::set_seed(1);
+  const std::vector<uint8_t> expected = bits();
+  for (uint64_t order = 2; order <= orders; ++order) {
+    graft::emulation::set_seed(order * 7919);
+    EXPECT_EQ(expected, bits()) << "order " << order;
+  }
 }
 
 }  // namespace graft_test::cuda_attention
