@@ -62,29 +62,19 @@ void row_gradient(const score_row& row, const dropout_rule& dropout, int64_t liv
   }
 }
 
-// The same for a row all of whose keys are here: it is normalised anew (the stored log-sum-exp
-// carries a rounding of its own magnitude) and delta taken from the very dP it will cancel against.
+// The same for a row all of whose keys are here.
 template <bool dropped>
 void whole_row_gradient(const score_row& row, const dropout_rule& dropout, int64_t live,
                         int64_t used, float lse) {
-  vf sum = zero(), dot = zero();
+  const whole_row whole =
+      normalise(row.scores, row.dscores, live, [&](vf x) { return exp_low(x - splat(lse)); },
+                [&](vf x, int64_t j) { return masked<dropped>(x, row, j, dropout); });
   for_lanes(0, live, [&](int64_t j, auto lanes) {
-    vf p = exp_low(load(row.scores + j) - splat(lse));
-    vf dp = masked<dropped>(load(row.dscores + j), row, j, dropout);
-    p = or_else(p, zero(), lanes);
-    dp = or_else(dp, zero(), lanes);
-    store(row.scores + j, p);
-    store(row.dscores + j, dp);
-    sum += p;
-    dot = fma(p, dp, dot);
-  });
-  const float inverse = live == 0 ? 0.0f : 1.0f / sum_lanes(sum);
-  const vf delta = splat(sum_lanes(dot) * inverse);
-  for_lanes(0, live, [&](int64_t j, auto lanes) {
-    const vf p = load(row.scores + j) * splat(inverse);
+    const vf p = load(row.scores + j) * splat(whole.inverse);
+    const vf ds = p * (load(row.dscores + j) - splat(whole.delta));
     store(row.scores + j, masked<dropped>(p, row, j, dropout));
     // 0 * (0 - delta) is NaN if delta is infinite.
-    store(row.dscores + j, or_else(p * (load(row.dscores + j) - delta), zero(), lanes));
+    store(row.dscores + j, or_else(ds, zero(), lanes));
   });
   for (int64_t j = round_up(live, W); j < used; j += W) {
     store(row.scores + j, zero());

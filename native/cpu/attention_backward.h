@@ -33,4 +33,26 @@ static inline void sum_delta(const graft_attention_args& a, const head_work& w, 
   }
 }
 
+// A row all of whose keys are here is normalised anew (the stored log-sum-exp carries a rounding of its own
+// magnitude) and delta taken from the very dP it will cancel against. Leaves exponentials and masked dP of
+// the `live` keys in the places of scores and dP; P is an exponential times the inverse.
+struct whole_row {
+  float inverse, delta;
+};
+template <typename Exponential, typename Mask>
+static inline whole_row normalise(float* scores, float* dscores, int64_t live,
+                                  const Exponential& exponential, const Mask& masked) {
+  vf sum = zero(), dot = zero();
+  for_lanes(0, live, [&](int64_t j, auto lanes) {
+    const vf p = or_else(exponential(load(scores + j)), zero(), lanes);
+    const vf dp = or_else(masked(load(dscores + j), j), zero(), lanes);
+    store(scores + j, p);
+    store(dscores + j, dp);
+    sum += p;
+    dot = fma(p, dp, dot);
+  });
+  const float inverse = live == 0 ? 0.0f : 1.0f / sum_lanes(sum);
+  return {inverse, sum_lanes(dot) * inverse};
+}
+
 }  // namespace graft::GRAFT_ISA

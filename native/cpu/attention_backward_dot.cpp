@@ -36,6 +36,15 @@ struct query_row {
   int64_t live;
 };
 
+// Times the dropout mask.
+template <bool dropped>
+GRAFT_INLINE inline vf masked(vf x, const query_row& row, int64_t j, const dropout_rule& dropout) {
+  if constexpr (dropped)
+    return drop(x, row.bytes + j, dropout.k, dropout.scale);
+  else
+    return x;
+}
+
 struct vf_pair {
   vf p, ds;
 };
@@ -48,12 +57,8 @@ struct from_scores {
 
   GRAFT_INLINE vf_pair operator()(const query_row& row, int64_t j) const {
     const vf p = exp2_low<4>(fma(load(row.scores + j), splat(scale), splat(-row.shift)));
-    vf dp = load(row.dscores + j), kept = p;
-    if constexpr (dropped) {
-      dp = drop(dp, row.bytes + j, dropout.k, dropout.scale);
-      kept = drop(p, row.bytes + j, dropout.k, dropout.scale);
-    }
-    return {kept, p * (dp - splat(row.delta))};
+    const vf dp = masked<dropped>(load(row.dscores + j), row, j, dropout);
+    return {masked<dropped>(p, row, j, dropout), p * (dp - splat(row.delta))};
   }
 };
 
@@ -65,30 +70,9 @@ struct from_exponentials {
   GRAFT_INLINE vf_pair operator()(const query_row& row, int64_t j) const {
     const vf p = load(row.scores + j) * splat(row.inverse);
     const vf ds = p * (load(row.dscores + j) - splat(row.delta));
-    if constexpr (dropped) return {drop(p, row.bytes + j, dropout.k, dropout.scale), ds};
-    return {p, ds};
+    return {masked<dropped>(p, row, j, dropout), ds};
   }
 };
-
-// A row all of whose keys are here is normalised anew and its delta taken from the very dP it will
-// cancel against (attention_backward.cpp).
-template <bool dropped>
-void normalise(query_row& row, float scale, const dropout_rule& dropout) {
-  vf sum = zero(), dot = zero();
-  for_lanes(0, row.live, [&](int64_t j, auto lanes) {
-    vf p = exp2_low<5>(fma(load(row.scores + j), splat(scale), splat(-row.shift)));
-    vf dp = load(row.dscores + j);
-    if constexpr (dropped) dp = drop(dp, row.bytes + j, dropout.k, dropout.scale);
-    p = or_else(p, zero(), lanes);
-    dp = or_else(dp, zero(), lanes);
-    store(row.scores + j, p);
-    store(row.dscores + j, dp);
-    sum += p;
-    dot = fma(p, dp, dot);
-  });
-  row.inverse = row.live == 0 ? 0.0f : 1.0f / sum_lanes(sum);
-  row.delta = sum_lanes(dot) * row.inverse;
-}
 
 // Lanes of `live` numbers from column j on; the rest is 0, whatever it was.
 GRAFT_INLINE inline vf seen(vf x, int64_t live, int64_t j) {
@@ -165,10 +149,16 @@ void gradient_block(const graft_attention_args& a, const dropout_rule& dropout, 
     if (empty) return row;
     row.shift = lse[at] * log2_e;
     row.live = tile.limit(at);
-    if (tile.whole_row)
-      normalise<dropped>(row, scale, dropout);
-    else
+    if (!tile.whole_row) {
       row.delta = t.delta[at];
+      return row;
+    }
+    const whole_row whole = normalise(
+        row.scores, row.dscores, row.live,
+        [&](vf x) { return exp2_low<5>(fma(x, splat(scale), splat(-row.shift))); },
+        [&](vf x, int64_t j) { return masked<dropped>(x, row, j, dropout); });
+    row.inverse = whole.inverse;
+    row.delta = whole.delta;
     return row;
   };
   for (int64_t i = 0; i < rows; i += 2) {

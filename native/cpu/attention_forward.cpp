@@ -14,9 +14,10 @@
 //   cu_seqlens   int32        [B + 1]                     in
 //
 // All arithmetic is fp32 on tiles packed into the thread's workspace; bf16 is widened while packing
-// and rounded once on the way out (dot products of bf16: attention_forward_dot.cpp). A task is a span of query tiles of one (sequence, head); how long
-// spans are depends on the number of threads, a row's bits do not: they come from its tile alone.
-#include "attention_pack.h"
+// and rounded once on the way out (dot products of bf16: attention_forward_dot.cpp). A task is a span of
+// query tiles of one (sequence, head); how long spans are depends on the number of threads, a row's bits do
+// not: they come from its tile alone.
+#include "attention_forward.h"
 #include "attention_workspace.h"
 #include "functions.h"
 
@@ -79,9 +80,7 @@ void forward_span(const graft_attention_args& a, const dropout_rule& dropout, co
   const forward_tiles t(memory, d);
   const T* q = static_cast<const T*>(a.q) + (s.q_begin + first) * a.q_token_stride + h * d;
   pack_rows(q, a.q_token_stride, rows, d, a.scale, t.q, row, width);
-  for (int64_t i = 0; i < round_up(rows, W); ++i) t.row_max[i] = -INFINITY;
-  std::memset(t.row_sum, 0, static_cast<size_t>(rows * W) * sizeof(float));
-  std::memset(t.out, 0, static_cast<size_t>(rows * row) * sizeof(float));
+  start_rows(t, rows, d);
 
   const int64_t seen = limit_of(a, s, 0, s.k_count)(first + rows - 1);
   for (int64_t j0 = 0; j0 < seen; j0 += k_tile) {
@@ -135,19 +134,7 @@ void forward_span(const graft_attention_args& a, const dropout_rule& dropout, co
     }
   }
 
-  T* out = static_cast<T*>(a.out) + (s.q_begin + first) * a.out_token_stride + h * d;
-  float* lse = a.lse + h * a.tokens_q + s.q_begin + first;
-  for (int64_t i = 0; i < rows; ++i) {
-    const float sum = sum_lanes(load(t.row_sum + i * W));
-    if (sum == 0.0f) {
-      // A row without keys: its output is 0 whatever V holds, and its log-sum-exp -inf.
-      std::memset(t.out + i * row, 0, static_cast<size_t>(width) * sizeof(float));
-      lse[i] = -INFINITY;
-    } else {
-      lse[i] = t.row_max[i] + std::log(sum);
-    }
-    unpack_row(t.out + i * row, d, splat(sum == 0.0f ? 0.0f : 1.0f / sum), out + i * a.out_token_stride);
-  }
+  write_rows<T>(a, s, h, first, rows, t, 1.0f);
 }
 
 template <typename T, typename... Arguments>

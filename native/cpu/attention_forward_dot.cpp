@@ -8,6 +8,7 @@
 
 #if defined(__AVX512BF16__)
 
+#include "attention_forward.h"
 #include "attention_pairs.h"
 #include "dot_matmul.h"
 #include "functions.h"
@@ -87,22 +88,6 @@ void exponentials(const forward_dot_tiles& t, const query_block& q, key_limit li
   }
 }
 
-// out[0..rows) and their log-sum-exp from the sums over all keys.
-void write_rows(const graft_attention_args& a, const sequence& s, int64_t h, int64_t first,
-                int64_t rows, const forward_dot_tiles& t) {
-  const int64_t d = a.head_dim, row = tile_row(d);
-  auto* out = static_cast<bf16*>(a.out) + (s.q_begin + first) * a.out_token_stride + h * d;
-  float* lse = a.lse + h * a.tokens_q + s.q_begin + first;
-  for (int64_t i = 0; i < rows; ++i) {
-    const float sum = sum_lanes(load(t.row_sum + i * W));
-    const bool empty = sum == 0.0f;
-    // A row without keys: its output is 0 whatever V holds, and its log-sum-exp -inf.
-    if (empty) std::memset(t.out + i * row, 0, static_cast<size_t>(row) * sizeof(float));
-    lse[i] = empty ? -INFINITY : t.row_max[i] * ln_2 + std::log(sum);
-    unpack_row(t.out + i * row, d, splat(empty ? 0.0f : 1.0f / sum), out + i * a.out_token_stride);
-  }
-}
-
 }  // namespace
 
 void forward_dot_span(const graft_attention_args& a, const dropout_rule& dropout, const sequence& s,
@@ -113,9 +98,7 @@ void forward_dot_span(const graft_attention_args& a, const dropout_rule& dropout
   const forward_dot_tiles t(memory, d);
   const auto* q = static_cast<const bf16*>(a.q) + (s.q_begin + first) * a.q_token_stride + h * d;
   pack_pair_rows(q, a.q_token_stride, rows, d, std::signbit(a.scale) ? 0x8000 : 0, t.q, q_row);
-  for (int64_t i = 0; i < round_up(rows, W); ++i) t.row_max[i] = -INFINITY;
-  std::memset(t.row_sum, 0, static_cast<size_t>(rows * W) * sizeof(float));
-  std::memset(t.out, 0, static_cast<size_t>(rows * row) * sizeof(float));
+  start_rows(t, rows, d);
 
   const int64_t seen = limit_of(a, s, 0, s.k_count)(first + rows - 1);
   for (int64_t j0 = 0; j0 < seen; j0 += k_tile) {
@@ -165,7 +148,7 @@ void forward_dot_span(const graft_attention_args& a, const dropout_rule& dropout
            .exact_ranges = limit(block.ahead) < most && !finite});
     }
   }
-  write_rows(a, s, h, first, rows, t);
+  write_rows<bf16>(a, s, h, first, rows, t, ln_2);
 }
 
 }  // namespace graft::GRAFT_ISA
