@@ -12,7 +12,6 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.function.Supplier;
 import org.bytedeco.cuda.cublas.cublasLtContext;
 import org.bytedeco.cuda.cublas.cublasLtMatmulAlgo_t;
 import org.bytedeco.cuda.cublas.cublasLtMatmulHeuristicResult_t;
@@ -24,7 +23,7 @@ import org.bytedeco.javacpp.Pointer;
  * is the fastest of the library's own proposals, timed once a shape on this device and remembered
  * (see {@link AlgorithmCache}), so that the same shape always takes the same one.
  */
-final class CublasLtGemm implements Gemm {
+final class CublasLtGemm extends ChoosingGemm {
   /** What the library's fastest kernels ask for on Hopper. */
   private static final long WORKSPACE = 32L << 20;
 
@@ -40,64 +39,35 @@ final class CublasLtGemm implements Gemm {
   private final CUstream_st stream;
   private final Arena arena;
   private final Pointer workspace;
-  private final RunAlgorithms algorithms;
-  private final String description;
+  private final String description = "cuBLASLt " + CublasLt.status().version();
   private final Set<Bound> bound = new HashSet<>();
-  private Fusing fusing = Fusing.TIMED;
 
   CublasLtGemm(Device device) {
-    CublasLt.require();
+    super(cache(device), Fusing.TIMED);
     this.device = device;
     CublasLtPlan.check(cublasLtCreate(library), "handle");
     stream = new CUstream_st(device.stream());
     arena = new Arena(device, "cuBLASLt");
     workspace = Address.of(arena.allocate(WORKSPACE, "workspace"));
-    String version = CublasLt.status().version();
-    description = "cuBLASLt " + version;
+  }
+
+  private static AlgorithmCache cache(Device device) {
+    CublasLt.require();
+    String library = "cublaslt-" + CublasLt.status().version();
     String card = device.model();
     synchronized (CACHES) {
-      algorithms =
-          new RunAlgorithms(
-              CACHES.computeIfAbsent(
-                  version + " " + card,
-                  key ->
-                      new AlgorithmCache(
-                          AlgorithmCache.file(
-                              System.getenv(),
-                              Path.of(System.getProperty("user.home")),
-                              "cublaslt-" + version,
-                              card))));
+      return CACHES.computeIfAbsent(
+          library + " " + card,
+          key ->
+              new AlgorithmCache(
+                  AlgorithmCache.file(
+                      System.getenv(), Path.of(System.getProperty("user.home")), library, card)));
     }
   }
 
   @Override
   public String description() {
     return description;
-  }
-
-  @Override
-  public Map<String, String> algorithms() {
-    return algorithms.taken();
-  }
-
-  @Override
-  public void require(Map<String, String> entries) {
-    algorithms.require(entries);
-  }
-
-  @Override
-  public Fusing fusing() {
-    return fusing;
-  }
-
-  @Override
-  public void fuse(Fusing when) {
-    fusing = when;
-  }
-
-  @Override
-  public boolean choose(String key, Supplier<FusionChoice> measure) {
-    return algorithms.choose(key, measure);
   }
 
   @Override
@@ -155,7 +125,7 @@ final class CublasLtGemm implements Gemm {
       }
       algorithm = algorithm(best);
       workspaceBytes = best.workspace();
-      algorithms.take(shape.key(), best);
+      chosen.take(shape.key(), best);
     }
 
     /**
@@ -192,7 +162,7 @@ final class CublasLtGemm implements Gemm {
     }
 
     private AlgorithmCache.Algorithm choose(CublasLtShape shape, Product product) {
-      AlgorithmCache.Algorithm wanted = algorithms.required(shape.key());
+      AlgorithmCache.Algorithm wanted = chosen.required(shape.key());
       if (wanted != null) {
         if (!accepts(wanted)) {
           throw new IllegalStateException(
@@ -204,7 +174,7 @@ final class CublasLtGemm implements Gemm {
         }
         return wanted;
       }
-      AlgorithmCache.Algorithm known = algorithms.remembered(shape.key());
+      AlgorithmCache.Algorithm known = chosen.remembered(shape.key());
       if (known != null && accepts(known)) {
         return known;
       }
@@ -216,7 +186,7 @@ final class CublasLtGemm implements Gemm {
       if (fastest == null) {
         throw refused(shape);
       }
-      algorithms.remember(shape.key(), fastest);
+      chosen.remember(shape.key(), fastest);
       return fastest;
     }
 

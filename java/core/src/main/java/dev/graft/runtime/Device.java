@@ -8,15 +8,12 @@ import dev.graft.bindings.graft_event;
 import dev.graft.bindings.graft_step_inputs;
 import dev.graft.bindings.graft_step_results;
 import java.util.Collections;
-import java.util.Comparator;
 import java.util.IdentityHashMap;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import java.util.stream.Collectors;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.javacpp.Pointer;
@@ -41,12 +38,11 @@ public final class Device extends NativeOwner {
 
   private static final long CARD_RESERVE = 512L << 20;
   private static final int FLOAT8_CAPABILITY = 89;
+  private static final int HOPPER = 90;
   private static final Pattern CUDA_NAME = Pattern.compile("cuda(?::(\\d{1,3}))?");
 
   /** CUDA's name for its default stream where a null would mean none: cudaStreamLegacy. */
   private static final long LEGACY_STREAM = 1;
-
-  private static final int HOPPER = 90;
 
   private final Kind kind;
   private final boolean captures;
@@ -56,10 +52,9 @@ public final class Device extends NativeOwner {
   private final int threads;
   private final graft_step_inputs inputs = new graft_step_inputs();
   private final graft_step_results results = new graft_step_results();
-  private final Set<Arena> arenas = Collections.newSetFromMap(new IdentityHashMap<>());
+  private final HeldArenas arenas;
   private final Set<Graph> graphs = Collections.newSetFromMap(new IdentityHashMap<>());
   private final Staging staging;
-  private final long memoryLimit;
   private Gemm gemm;
 
   private Device(Kind kind, String name, int index, int threads) {
@@ -71,7 +66,7 @@ public final class Device extends NativeOwner {
   }
 
   private Device(Kind kind, String name, int index, int threads, Pointer stream, long memoryLimit) {
-    this.memoryLimit = memoryLimit;
+    this.arenas = new HeldArenas(memoryLimit);
     this.kind = kind;
     this.captures = kind != Kind.CPU && (stream == null || stream.address() != LEGACY_STREAM);
     this.name = name;
@@ -209,26 +204,37 @@ public final class Device extends NativeOwner {
    * the card's name.
    */
   public String model() {
-    return kind == Kind.CUDA ? CudaBackend.cards().get(index).name() : name;
+    return kind == Kind.CUDA ? card().name() : name;
+  }
+
+  private CudaBackend.Card card() {
+    return CudaBackend.cards().get(index);
+  }
+
+  /** 10 · major + minor; the emulated card's is Hopper's, a processor's 0. */
+  private int capability() {
+    return switch (kind) {
+      case CPU -> 0;
+      case EMULATED -> HOPPER;
+      case CUDA -> card().capability();
+    };
   }
 
   /**
    * Whether attention has an engine for its warpgroup products: cards of compute capability 9.0.
    */
   public boolean hasWarpgroups() {
-    return kind == Kind.EMULATED
-        || (kind == Kind.CUDA && CudaBackend.cards().get(index).capability() == HOPPER);
+    return capability() == HOPPER;
   }
 
   /** Whether its products take 8-bit floats: cards from compute capability 8.9 on. */
   public boolean hasFloat8() {
-    return kind == Kind.EMULATED
-        || (kind == Kind.CUDA && CudaBackend.cards().get(index).capability() >= FLOAT8_CAPABILITY);
+    return capability() >= FLOAT8_CAPABILITY;
   }
 
   /** Bytes of memory of its own; 0 if that is the host's. */
   public long memoryBytes() {
-    return kind == Kind.CUDA ? CudaBackend.cards().get(index).memoryBytes() : 0;
+    return kind == Kind.CUDA ? card().memoryBytes() : 0;
   }
 
   /** Whether its memory is the host's. */
@@ -286,7 +292,8 @@ public final class Device extends NativeOwner {
     try (LongPointer free = new LongPointer(1);
         LongPointer total = new LongPointer(1)) {
       Status.check(graft.graft_memory_info(context(), free, total));
-      return new Memory(Math.min(total.get(), memoryLimit), Math.min(free.get(), roomUnderLimit()));
+      return new Memory(
+          Math.min(total.get(), arenas.limit()), Math.min(free.get(), roomUnderLimit()));
     }
   }
 
@@ -304,22 +311,12 @@ public final class Device extends NativeOwner {
 
   /** Bytes of its arenas by their names, the largest first. */
   public synchronized Map<String, Long> held() {
-    return arenas.stream()
-        .filter(arena -> arena.bytes() > 0)
-        .collect(Collectors.groupingBy(Arena::name, Collectors.summingLong(Arena::bytes)))
-        .entrySet()
-        .stream()
-        .sorted(Map.Entry.<String, Long>comparingByValue(Comparator.reverseOrder()))
-        .collect(
-            Collectors.toMap(
-                Map.Entry::getKey, Map.Entry::getValue, Long::sum, LinkedHashMap::new));
+    return arenas.byName();
   }
 
   /** Bytes the limit leaves. */
   synchronized long roomUnderLimit() {
-    return memoryLimit == Long.MAX_VALUE
-        ? memoryLimit
-        : Math.max(0, memoryLimit - arenas.stream().mapToLong(Arena::bytes).sum());
+    return arenas.room();
   }
 
   synchronized void add(Arena arena) {
@@ -488,7 +485,7 @@ public final class Device extends NativeOwner {
     if (gemm != null) {
       gemm.close();
     }
-    for (Arena arena : List.copyOf(arenas)) {
+    for (Arena arena : arenas.all()) {
       arena.close();
     }
     graft.graft_context_destroy(context);

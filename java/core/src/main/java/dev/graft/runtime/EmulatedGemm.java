@@ -4,8 +4,6 @@ import dev.graft.bindings.global.graft;
 import dev.graft.bindings.graft_host_function;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
-import java.util.function.Supplier;
 import org.bytedeco.javacpp.Pointer;
 
 /**
@@ -13,48 +11,22 @@ import org.bytedeco.javacpp.Pointer;
  * in the device's stream, so that they wait and are captured as cuBLASLt's are. It has every
  * epilogue where cuBLASLt's rules for shapes allow it, and uses them unless told otherwise.
  */
-final class EmulatedGemm implements Gemm {
+final class EmulatedGemm extends ChoosingGemm {
   private final Device device;
   private final Device host = Device.cpuWithoutLimit();
   private final OneDnnGemm products = new OneDnnGemm(host);
   private final List<Bound> bound = new ArrayList<>();
   private final Runner runner = new Runner();
   private RuntimeException failure;
-  private final RunAlgorithms algorithms = new RunAlgorithms(new AlgorithmCache(null));
-  private Fusing fusing = Fusing.ALWAYS;
 
   EmulatedGemm(Device device) {
+    super(new AlgorithmCache(null), Fusing.ALWAYS);
     this.device = device;
   }
 
   @Override
   public String description() {
     return "emulated CUDA device, " + products.description();
-  }
-
-  @Override
-  public Fusing fusing() {
-    return fusing;
-  }
-
-  @Override
-  public void fuse(Fusing when) {
-    fusing = when;
-  }
-
-  @Override
-  public boolean choose(String key, Supplier<FusionChoice> measure) {
-    return algorithms.choose(key, measure);
-  }
-
-  @Override
-  public Map<String, String> algorithms() {
-    return algorithms.taken();
-  }
-
-  @Override
-  public void require(Map<String, String> entries) {
-    algorithms.require(entries);
   }
 
   private Call onHost(Product product) {
