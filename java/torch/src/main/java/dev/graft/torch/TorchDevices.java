@@ -64,10 +64,10 @@ public final class TorchDevices implements AutoCloseable {
   /**
    * Refuses a device whose kernels would run beside libtorch's and not in their order.
    *
-   * @param device where the tensor is
+   * @param device the card where the tensor is
    */
   static void requireCurrentStream(String argument, Tensor tensor, Device device) {
-    if (tensor.is_cuda() && !sameStream(currentStream(tensor.device().index()), device.stream())) {
+    if (!sameStream(currentStream(tensor.device().index()), device.stream())) {
       throw Arguments.refuse(
           argument,
           "a device on libtorch's current stream (TorchDevices.of)",

@@ -118,7 +118,9 @@ public final class TorchTensors {
     if (!place.equals(device.name())) {
       throw refuse(argument, "a tensor on " + device.name(), "one on " + place);
     }
-    TorchDevices.requireCurrentStream(argument, tensor, device);
+    if (!device.isHost()) {
+      TorchDevices.requireCurrentStream(argument, tensor, device);
+    }
     boolean fits = tensor.dim() == shape.length;
     for (int axis = 0; fits && axis < shape.length; axis++) {
       fits = shape[axis] == -1 || shape[axis] == tensor.size(axis);
