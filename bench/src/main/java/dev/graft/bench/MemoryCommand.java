@@ -10,12 +10,12 @@ import dev.graft.model.OptimizerOptions;
 import dev.graft.model.Recompute;
 import dev.graft.model.Task;
 import dev.graft.model.TrainStep;
-import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code graft bench memory}: what a training step holds. */
@@ -28,26 +28,13 @@ import picocli.CommandLine.Option;
             + " each level of --recompute, as they are laid out when the step is recorded. Nothing is"
             + " computed, so that --device emulate shows a card's figures without one.")
 final class MemoryCommand implements Callable<Integer> {
-  @Option(
-      names = "--model",
-      description = "gpt2-SIZE or bert-SIZE, as pretrain knows them (default: ${DEFAULT-VALUE}).",
-      defaultValue = "gpt2-small")
-  String model;
-
-  @Option(
-      names = "--tokens",
-      description = "Tokens of a sequence (default: the model's positions).",
-      defaultValue = "0")
-  int tokens;
+  @Mixin ModelShape shape;
 
   @Option(
       names = "--batch",
       description = "Sequences of a step (default: ${DEFAULT-VALUE}).",
       defaultValue = "16")
   int batch;
-
-  @Option(names = "--dtype", description = "fp32 or bf16.", defaultValue = "bf16")
-  String dtype;
 
   @Option(
       names = "--device",
@@ -60,8 +47,8 @@ final class MemoryCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    ModelConfig config = StepShape.config(model).withDropout(0, 0, 0);
-    int length = tokens == 0 ? config.maxPositions() : tokens;
+    ModelConfig config = shape.config().withDropout(0, 0, 0);
+    int length = shape.length();
     long all = (long) batch * length;
     if (batch < 1 || length < 1 || length > config.maxPositions() || all % 128 != 0) {
       throw new InvalidInputException(
@@ -72,11 +59,11 @@ final class MemoryCommand implements Callable<Integer> {
     boolean words = !config.modelType().equals("gpt2");
     // As many as are masked on average.
     int masked = words ? (int) (all * 15 / 100) : 0;
-    ObjectNode line = Json.object().put("model", model).put("dtype", dtype).put("tokens", all);
+    ObjectNode line =
+        Json.object().put("model", shape.model).put("dtype", shape.dtype).put("tokens", all);
     try (Device on = Device.open(device, 0);
         Network network =
-            Network.create(
-                on, config, words ? Task.MASKED_LM : Task.CAUSAL_LM, DType.parse(dtype), 1);
+            Network.create(on, config, words ? Task.MASKED_LM : Task.CAUSAL_LM, shape.type(), 1);
         TrainStep step =
             new TrainStep(
                 network,

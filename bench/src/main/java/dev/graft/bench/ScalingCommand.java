@@ -76,11 +76,7 @@ final class ScalingCommand implements Callable<Integer> {
     if (steps < 1 || counts.length == 0 || Arrays.stream(counts).anyMatch(n -> n < 1)) {
       throw new InvalidInputException("expected at least one step and one thread");
     }
-    ObjectNode peerCase =
-        StepRun.pytorch(shape.config(), shape.task(), shape.type(), shape.lengths(), "eager");
-    if (python != null && peerCase == null) {
-      throw new InvalidInputException("--pytorch: not for --task pretraining");
-    }
+    ObjectNode peerCase = python == null ? null : shape.pytorch("eager");
     List<Lane> lanes = new ArrayList<>();
     try {
       for (int count : counts) {
@@ -95,7 +91,7 @@ final class ScalingCommand implements Callable<Integer> {
 
   private Lane lane(int count, ObjectNode peerCase) {
     Device device = Device.cpu(count);
-    StepRun step = new StepRun(device, shape.config(), shape.task(), shape.type(), shape.lengths());
+    StepRun step = shape.run(device);
     step.run();
     PyTorchPeer peer = python == null ? null : PyTorchPeer.start(python, "cpu", count);
     if (peer != null) {
@@ -126,7 +122,7 @@ final class ScalingCommand implements Callable<Integer> {
           "%s, %s, %s tokens%n%7s %10s %12s %9s %11s%s%n",
           shape.model,
           shape.dtype,
-          StepRun.label(shape.lengths()),
+          shape.label(),
           "threads",
           "graft ms",
           "tokens/s",
@@ -143,7 +139,7 @@ final class ScalingCommand implements Callable<Integer> {
             Json.object()
                 .put("model", shape.model)
                 .put("dtype", shape.dtype)
-                .put("shape", StepRun.label(shape.lengths()))
+                .put("shape", shape.label())
                 .put("threads", count)
                 .put("graft_ms", 1e3 * own[l])
                 .put("speed_up", speedUp)

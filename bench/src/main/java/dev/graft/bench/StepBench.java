@@ -1,10 +1,7 @@
 package dev.graft.bench;
 
-import dev.graft.model.ModelConfig;
 import dev.graft.model.Network;
-import dev.graft.model.Task;
 import dev.graft.runtime.DType;
-import dev.graft.runtime.Device;
 import dev.graft.verify.StepRun;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.AdamW;
@@ -22,9 +19,9 @@ final class StepBench implements AutoCloseable {
   private TensorVector leaves;
   private AdamW optimizer;
 
-  /** A sequence of each length, dropout off. */
-  StepBench(Device device, ModelConfig config, Task task, DType dtype, int[] lengths) {
-    step = new StepRun(device, config, task, dtype, lengths);
+  /** The step is closed with this. */
+  StepBench(StepRun step) {
+    this.step = step;
   }
 
   void runGraft() {

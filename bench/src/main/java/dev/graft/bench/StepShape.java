@@ -1,32 +1,18 @@
 package dev.graft.bench;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.InvalidInputException;
 import dev.graft.model.BertConfig;
 import dev.graft.model.ModelConfig;
-import dev.graft.model.Presets;
 import dev.graft.model.Task;
-import dev.graft.runtime.DType;
+import dev.graft.runtime.Device;
+import dev.graft.verify.StepRun;
 import java.util.Arrays;
 import java.util.List;
 import picocli.CommandLine.Option;
 
 /** Options that say which training step is timed. */
-final class StepShape {
-  private static final int GPT2_VOCABULARY = 50257;
-  private static final int BERT_VOCABULARY = 30522;
-
-  @Option(
-      names = "--model",
-      description = "gpt2-SIZE or bert-SIZE, as pretrain knows them (default: ${DEFAULT-VALUE}).",
-      defaultValue = "gpt2-small")
-  String model;
-
-  @Option(
-      names = "--tokens",
-      description = "Tokens of a sequence (default: the model's positions).",
-      defaultValue = "0")
-  int tokens;
-
+final class StepShape extends ModelShape {
   @Option(
       names = "--batch",
       description = "Sequences of a step (default: ${DEFAULT-VALUE}).",
@@ -50,24 +36,10 @@ final class StepShape {
       defaultValue = "pretraining")
   String task;
 
-  @Option(names = "--dtype", description = "fp32 or bf16.", defaultValue = "bf16")
-  String dtype;
-
-  /** gpt2-SIZE or bert-SIZE with the vocabulary of the published models. */
-  static ModelConfig config(String model) {
-    int dash = model.indexOf('-');
-    String family = dash < 0 ? model : model.substring(0, dash);
-    if (dash < 0 || !(family.equals("gpt2") || family.equals("bert"))) {
-      throw new InvalidInputException(
-          "--model: expected gpt2-SIZE or bert-SIZE, got '" + model + "'");
-    }
-    return Presets.of(family, model.substring(dash + 1))
-        .withVocabSize(family.equals("gpt2") ? GPT2_VOCABULARY : BERT_VOCABULARY);
-  }
-
   /** The model's; with two labels where the task is to classify. */
+  @Override
   ModelConfig config() {
-    ModelConfig config = config(model);
+    ModelConfig config = super.config();
     return task() == Task.SEQUENCE_CLASSIFICATION
         ? ((BertConfig) config).withLabels(List.of("no", "yes"))
         : config;
@@ -87,17 +59,13 @@ final class StepShape {
     };
   }
 
-  DType type() {
-    return DType.parse(dtype);
-  }
-
   /** Tokens of each sequence. */
   int[] lengths() {
     int positions = config().maxPositions();
     int[] all = lengths;
     if (all == null) {
       all = new int[Math.max(0, batch)];
-      Arrays.fill(all, tokens == 0 ? positions : tokens);
+      Arrays.fill(all, length());
     }
     if (all.length == 0 || !Arrays.stream(all).allMatch(n -> n >= 2 && n <= positions)) {
       throw new InvalidInputException(
@@ -106,5 +74,24 @@ final class StepShape {
               positions, Arrays.toString(all)));
     }
     return all;
+  }
+
+  /** {@code 8x128}, see {@link StepRun#label}. */
+  String label() {
+    return StepRun.label(lengths());
+  }
+
+  StepRun run(Device device) {
+    return new StepRun(device, config(), task(), type(), lengths());
+  }
+
+  /** The same step as a case of bench/peers/torch_peers.py. */
+  ObjectNode pytorch(String mode) {
+    ObjectNode peer = StepRun.pytorch(config(), task(), type(), lengths(), mode);
+    if (peer == null) {
+      throw new InvalidInputException(
+          "--pytorch: transformers' step is there for --task mlm or classifier, not pretraining");
+    }
+    return peer;
   }
 }

@@ -3,14 +3,10 @@ package dev.graft.bench;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.graft.io.InvalidInputException;
 import dev.graft.io.Json;
-import dev.graft.model.ModelConfig;
-import dev.graft.model.Task;
-import dev.graft.runtime.DType;
 import dev.graft.runtime.Device;
 import dev.graft.verify.Clock;
 import dev.graft.verify.DeviceLimits;
 import dev.graft.verify.PyTorchPeer;
-import dev.graft.verify.StepRun;
 import java.util.Locale;
 import java.util.OptionalLong;
 import java.util.concurrent.Callable;
@@ -77,47 +73,26 @@ final class StepsCommand implements Callable<Integer> {
     if (steps < 1) {
       throw new InvalidInputException("--steps: expected at least 1, got " + steps);
     }
-    ModelConfig config = shape.config();
-    Task kind = shape.task();
-    DType type = shape.type();
-    int[] all = shape.lengths();
-    ObjectNode peerCase = python == null ? null : pytorchCase(config, kind, type, all);
+    ObjectNode peerCase = python == null ? null : shape.pytorch(pytorchMode);
     Figures figures;
     try (Device device = Device.cpu(threads);
         PyTorchPeer pytorch =
             python == null ? null : PyTorchPeer.start(python, "cpu", device.threads())) {
-      figures = measure(device, config, kind, type, all, pytorch, peerCase);
+      figures = measure(device, pytorch, peerCase);
     }
     if (json) {
-      System.out.println(Json.line(json(figures, all)));
+      System.out.println(Json.line(json(figures)));
     } else {
-      print(figures, all);
+      print(figures);
     }
     return 0;
   }
 
-  /** The same step as a case of bench/peers/torch_peers.py. */
-  private ObjectNode pytorchCase(ModelConfig config, Task kind, DType type, int[] all) {
-    ObjectNode peer = StepRun.pytorch(config, kind, type, all, pytorchMode);
-    if (peer == null) {
-      throw new InvalidInputException(
-          "--pytorch: transformers' step is there for --task mlm or classifier, not pretraining");
-    }
-    return peer;
-  }
-
-  private Figures measure(
-      Device device,
-      ModelConfig config,
-      Task kind,
-      DType type,
-      int[] all,
-      PyTorchPeer pytorch,
-      ObjectNode peerCase) {
+  private Figures measure(Device device, PyTorchPeer pytorch, ObjectNode peerCase) {
     double[] own = new double[steps];
     double[] peer = new double[steps];
     double[] official = new double[steps];
-    try (StepBench bench = new StepBench(device, config, kind, type, all)) {
+    try (StepBench bench = new StepBench(shape.run(device))) {
       bench.runGraft();
       if (libtorch) {
         Torch.threads(device.threads());
@@ -141,7 +116,7 @@ final class StepsCommand implements Callable<Integer> {
           Clock.median(official),
           peak,
           bench.step().flops(),
-          limits.flops(type),
+          limits.flops(shape.type()),
           bench.step().tokens(),
           bench.step().calls(),
           bench.step().network().parameters().count(),
@@ -149,12 +124,12 @@ final class StepsCommand implements Callable<Integer> {
     }
   }
 
-  private ObjectNode json(Figures f, int[] all) {
+  private ObjectNode json(Figures f) {
     ObjectNode line =
         Json.object()
             .put("model", shape.model)
             .put("dtype", shape.dtype)
-            .put("shape", StepRun.label(all))
+            .put("shape", shape.label())
             .put("parameters", f.parameters())
             .put("graft_ms", 1e3 * f.graftSeconds())
             .put("tokens_per_second", f.tokens() / f.graftSeconds())
@@ -176,7 +151,7 @@ final class StepsCommand implements Callable<Integer> {
     return line;
   }
 
-  private void print(Figures f, int[] all) {
+  private void print(Figures f) {
     System.out.printf(
         Locale.ROOT,
         "%s, %,d parameters, %s, %s tokens%n"
@@ -186,7 +161,7 @@ final class StepsCommand implements Callable<Integer> {
         shape.model,
         f.parameters(),
         shape.dtype,
-        StepRun.label(all),
+        shape.label(),
         1e3 * f.graftSeconds(),
         f.tokens() / f.graftSeconds(),
         100 * f.flops() / f.graftSeconds() / f.limit(),

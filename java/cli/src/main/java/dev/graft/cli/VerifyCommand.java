@@ -29,6 +29,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Consumer;
 import java.util.function.Supplier;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -277,63 +278,61 @@ final class VerifyCommand extends GraftCommand {
   private void products(Device on) {
     VerifyCounts counts = new VerifyCounts();
     ObjectNode part = report.putObject(VerifyPart.PRODUCTS.field());
-    for (ProductCheck.Case what : ProductCheck.cases()) {
+    check(
+        ProductCheck.cases(),
+        counts,
+        what -> {
+          try {
+            List<String> wrong = off(what, ProductCheck.compare(on, what));
+            counts.count(wrong.isEmpty() ? wrong : List.of(String.join("; ", wrong)));
+          } catch (UnsupportedEpilogueException e) {
+            counts.skipped++; // what follows the product is then a kernel of its own
+          }
+        });
+    finish("products", counts, part, "");
+  }
+
+  /** Each case, while the device works. */
+  private <C> void check(List<C> cases, VerifyCounts counts, Consumer<C> check) {
+    for (C what : cases) {
       try {
-        List<String> wrong =
-            ProductCheck.compare(on, what).stream()
-                .filter(finding -> !finding.right())
-                .map(finding -> off(what, finding))
-                .toList();
-        if (wrong.isEmpty()) {
-          counts.passed++;
-        } else {
-          counts.fail(String.join("; ", wrong));
-        }
-      } catch (UnsupportedEpilogueException e) {
-        counts.skipped++; // what follows the product is then a kernel of its own
+        check.accept(what);
       } catch (RuntimeException e) {
         fail(counts, what, e);
       }
       if (lost) {
-        break;
+        return;
       }
     }
-    finish("products", counts, part, "");
   }
 
-  private static String off(Object what, Finding finding) {
-    return String.format(
-        "%s: %s is off by %.3g, %.3g may be",
-        what, finding.tensor(), finding.error(), finding.allowed());
+  /** What is wrong with a case. */
+  private static List<String> off(Object what, List<Finding> findings) {
+    return findings.stream()
+        .filter(finding -> !finding.right())
+        .map(
+            finding ->
+                String.format(
+                    "%s: %s is off by %.3g, %.3g may be",
+                    what, finding.tensor(), finding.error(), finding.allowed()))
+        .toList();
   }
 
   private void steps(Device on) {
     VerifyCounts counts = new VerifyCounts();
-    double worst = 0;
+    List<Finding> all = new ArrayList<>();
     ObjectNode part = report.putObject(VerifyPart.STEPS.field());
-    for (Case what : Case.values()) {
-      try {
-        List<Finding> wrong = new ArrayList<>();
-        for (Finding finding : StepCheck.compare(on, what)) {
-          worst = Math.max(worst, finding.error() / finding.allowed());
-          if (!finding.right()) {
-            wrong.add(finding);
-          }
-        }
-        if (wrong.isEmpty()) {
-          counts.passed++;
-        } else {
-          counts.failed++;
-        }
-        for (Finding finding : wrong) {
-          counts.failures.add(off(what, finding));
-        }
-      } catch (RuntimeException e) {
-        fail(counts, what, e);
-      }
-      if (lost) {
-        break;
-      }
+    check(
+        List.of(Case.values()),
+        counts,
+        what -> {
+          List<Finding> findings = StepCheck.compare(on, what);
+          all.addAll(findings);
+          counts.count(off(what, findings));
+        });
+    double worst = 0;
+    for (Finding finding : all) {
+      worst = Math.max(worst, finding.error() / finding.allowed());
     }
     finish(
         "training steps",
@@ -346,21 +345,16 @@ final class VerifyCommand extends GraftCommand {
   private void repeats(Device on) {
     VerifyCounts counts = new VerifyCounts();
     ObjectNode part = report.putObject(VerifyPart.REPEATS.field());
-    for (Case what : List.of(Case.GPT2_BF16_DROPOUT, Case.BERT_PRETRAINING_FP32_DROPOUT)) {
-      try {
-        List<String> different = StepCheck.repeat(on, what, repeats);
-        if (different.isEmpty()) {
-          counts.passed++;
-        } else {
-          counts.fail(what + ": other bits in " + String.join(", ", different));
-        }
-      } catch (RuntimeException e) {
-        fail(counts, what, e);
-      }
-      if (lost) {
-        break;
-      }
-    }
+    check(
+        List.of(Case.GPT2_BF16_DROPOUT, Case.BERT_PRETRAINING_FP32_DROPOUT),
+        counts,
+        what -> {
+          List<String> different = StepCheck.repeat(on, what, repeats);
+          counts.count(
+              different.isEmpty()
+                  ? List.of()
+                  : List.of(what + ": other bits in " + String.join(", ", different)));
+        });
     finish("same bits", counts, part, " (" + repeats + " runs each)");
     part.put("runs", repeats);
   }

@@ -11,6 +11,16 @@ final class VerifyCounts {
   int skipped;
   final List<String> failures = new ArrayList<>();
 
+  /** One more, with what is wrong with it. */
+  void count(List<String> wrong) {
+    if (wrong.isEmpty()) {
+      passed++;
+    } else {
+      failed++;
+      failures.addAll(wrong);
+    }
+  }
+
   void fail(String line) {
     failed++;
     failures.add(line);

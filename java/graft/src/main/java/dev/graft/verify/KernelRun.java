@@ -64,8 +64,10 @@ final class KernelRun implements SpeedCase {
     return this;
   }
 
-  Device device() {
-    return device;
+  /** PyTorch's ops one by one, and what torch.compile makes of them. */
+  KernelRun eagerAndCompiled(ObjectNode peerCase) {
+    return peer("PyTorch", peerCase)
+        .peer("torch.compile", peerCase.deepCopy().put("mode", "compile"));
   }
 
   /** N(0, 1). */

@@ -187,8 +187,7 @@ final class KernelRuns {
                     own.empty(DType.FLOAT32, channels));
               }
             })
-        .peer("PyTorch", peer)
-        .peer("torch.compile", peer.deepCopy().put("mode", "compile"));
+        .eagerAndCompiled(peer);
   }
 
   /** Residual + LayerNorm, both outputs used; backward with the gradients of gamma, beta, bias. */
@@ -243,8 +242,7 @@ final class KernelRuns {
                     NormDropout.NONE);
               }
             })
-        .peer("PyTorch", peer)
-        .peer("torch.compile", peer.deepCopy().put("mode", "compile"));
+        .eagerAndCompiled(peer);
   }
 
   /** Cross-entropy and its gradient in place. */
@@ -271,8 +269,7 @@ final class KernelRuns {
                     vocabulary,
                     0,
                     false))
-        .peer("PyTorch", peer)
-        .peer("torch.compile", peer.deepCopy().put("mode", "compile"));
+        .eagerAndCompiled(peer);
   }
 
   /** Word + position, both passes; bytes of the rows that are read and written, fp32 gradients. */

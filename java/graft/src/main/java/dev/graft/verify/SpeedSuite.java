@@ -18,6 +18,7 @@ public enum SpeedSuite {
   /** The same on shapes that the emulated card can bear; its times say nothing. */
   SMALL(2);
 
+  private static final Task TUNING = Task.SEQUENCE_CLASSIFICATION;
   private static final int CHANNELS = 768;
 
   /** 0.1 as k of k/256. */
@@ -116,8 +117,6 @@ public enum SpeedSuite {
         () -> new GenerationCase(device, gpt2, 1, 16, 256),
         () -> new GenerationCase(device, gpt2, 32, 16, 256));
   }
-
-  private static final Task TUNING = Task.SEQUENCE_CLASSIFICATION;
 
   private static BertConfig labelled(BertConfig config) {
     return config.withLabels(List.of("no", "yes"));
