@@ -21,7 +21,7 @@ public record ModelOptions(String device, int threads, DType dtype, long seed, i
   public ModelOptions {
     Objects.requireNonNull(dtype, "dtype");
     Device.requireName(device);
-    if (threads < 0 || maxLength < 0 || dtype == DType.INT32) {
+    if (threads < 0 || maxLength < 0 || !dtype.isFloat()) {
       throw new IllegalArgumentException(
           "model options: expected threads and maxLength of at least 0 and fp32 or bf16, got "
               + threads

@@ -17,27 +17,16 @@ import java.util.Optional;
 /** What verify found, as files: the same facts in JSON for programs and in Markdown for people. */
 final class VerifyResults {
   /** Parts of a report that count, by their titles. */
-  private static final Map<String, String> CHECKS =
-      Map.of(
-          "/native_tests", "native tests of every kernel against the CPU backend",
-          "/sanitizer/memcheck", "the same under compute-sanitizer memcheck",
-          "/sanitizer/racecheck", "the same under compute-sanitizer racecheck",
-          "/sanitizer/initcheck", "the same under compute-sanitizer initcheck",
-          "/sanitizer/synccheck", "the same under compute-sanitizer synccheck",
-          "/products", "matrix products beside sums in double",
-          "/training_steps", "training steps beside the CPU's",
-          "/repeats", "repeats with the same bits");
-
-  private static final List<String> ORDER =
+  private static final List<Map.Entry<String, String>> CHECKS =
       List.of(
-          "/native_tests",
-          "/sanitizer/memcheck",
-          "/sanitizer/racecheck",
-          "/sanitizer/initcheck",
-          "/sanitizer/synccheck",
-          "/products",
-          "/training_steps",
-          "/repeats");
+          Map.entry("/native_tests", "native tests of every kernel against the CPU backend"),
+          Map.entry("/sanitizer/memcheck", "the same under compute-sanitizer memcheck"),
+          Map.entry("/sanitizer/racecheck", "the same under compute-sanitizer racecheck"),
+          Map.entry("/sanitizer/initcheck", "the same under compute-sanitizer initcheck"),
+          Map.entry("/sanitizer/synccheck", "the same under compute-sanitizer synccheck"),
+          Map.entry("/products", "matrix products beside sums in double"),
+          Map.entry("/training_steps", "training steps beside the CPU's"),
+          Map.entry("/repeats", "repeats with the same bits"));
 
   private VerifyResults() {}
 
@@ -178,8 +167,8 @@ final class VerifyResults {
     lines.addAll(List.of("", "## Checks", "", "| check | passed | failed | skipped |"));
     lines.add("|---|---:|---:|---:|");
     List<String> failures = new ArrayList<>();
-    for (String pointer : ORDER) {
-      JsonNode part = report.at(pointer);
+    for (Map.Entry<String, String> check : CHECKS) {
+      JsonNode part = report.at(check.getKey());
       if (part.isMissingNode()) {
         continue;
       }
@@ -187,11 +176,11 @@ final class VerifyResults {
           part.has("passed")
               ? String.format(
                   "| %s | %d | %d | %d |",
-                  CHECKS.get(pointer),
+                  check.getValue(),
                   part.path("passed").asInt(),
                   part.path("failed").asInt(),
                   part.path("skipped").asInt())
-              : String.format("| %s | not run: %s | | |", CHECKS.get(pointer), reason(part)));
+              : String.format("| %s | not run: %s | | |", check.getValue(), reason(part)));
       part.path("failures").forEach(failure -> failures.add("- " + failure.asText()));
     }
     JsonNode sanitizer = report.path("sanitizer");

@@ -30,6 +30,11 @@ public enum DType {
     return bytes;
   }
 
+  /** Whether activations, weights and moments may be of it: fp32 and bf16. */
+  public boolean isFloat() {
+    return this == FLOAT32 || this == BFLOAT16;
+  }
+
   /** Whether it is one of 8 bits, which has a scale beside it. */
   public boolean isFloat8() {
     return this == FLOAT8_E4M3 || this == FLOAT8_E5M2;

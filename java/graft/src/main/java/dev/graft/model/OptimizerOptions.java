@@ -34,8 +34,8 @@ public record OptimizerOptions(
     if (!(beta1 >= 0 && beta1 < 1) || !(beta2 >= 0 && beta2 < 1)) {
       throw new IllegalArgumentException("betas: expected [0, 1), got " + beta1 + ", " + beta2);
     }
-    if (state == DType.INT32) {
-      throw new IllegalArgumentException("state: expected FLOAT32 or BFLOAT16, got INT32");
+    if (!state.isFloat()) {
+      throw new IllegalArgumentException("state: expected FLOAT32 or BFLOAT16, got " + state);
     }
     if (!(eps > 0) || !(weightDecay >= 0) || !(clip >= 0)) {
       throw new IllegalArgumentException(

@@ -171,8 +171,8 @@ public final class Parameters implements AutoCloseable {
    * @param owner whose tensors these are to be, read-only and not freed here; null for own ones
    */
   Parameters(Device device, DType dtype, Parameters owner) {
-    if (dtype == DType.INT32) {
-      throw new IllegalArgumentException("dtype: expected FLOAT32 or BFLOAT16, got INT32");
+    if (!dtype.isFloat()) {
+      throw new IllegalArgumentException("dtype: expected FLOAT32 or BFLOAT16, got " + dtype);
     }
     this.device = device;
     this.dtype = dtype;

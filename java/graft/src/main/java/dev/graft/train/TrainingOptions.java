@@ -128,8 +128,8 @@ public record TrainingOptions(
     require(beta2 >= 0 && beta2 < 1, "beta2", "[0, 1)", beta2);
     require(finite(eps) && eps > 0, "eps", "above 0", eps);
     require(finite(clip) && clip >= 0, "clip", "at least 0", clip);
-    require(dtype != DType.INT32, "dtype", "fp32 or bf16", dtype.label());
-    require(optimizerState != DType.INT32, "optimizerState", "fp32 or bf16", "int32");
+    require(dtype.isFloat(), "dtype", "fp32 or bf16", dtype.label());
+    require(optimizerState.isFloat(), "optimizerState", "fp32 or bf16", optimizerState.label());
     Device.requireName(device);
     require(logEvery >= 1, "logEvery", "at least 1", logEvery);
     require(evalEvery >= -1, "evalEvery", "at least 0 (or -1: each epoch)", evalEvery);

@@ -139,6 +139,7 @@ class TrainingOptionsTest {
     "resume, a runDirectory",
     "epochs, at least 0",
     "dtype, fp32 or bf16",
+    "optimizerState, fp32 or bf16",
   })
   void wrongValues_areNamedWithWhatWasExpected(String name, String expected) {
     UnaryOperator<TrainingOptions.Builder> wrong =
@@ -164,6 +165,7 @@ class TrainingOptionsTest {
               case "resume" -> b.resume(true);
               case "epochs" -> b.epochs(-1);
               case "dtype" -> b.dtype(DType.INT32);
+              case "optimizerState" -> b.optimizerState(DType.FLOAT8_E4M3);
               default -> throw new IllegalArgumentException(name);
             };
     assertThatThrownBy(() -> wrong.apply(TrainingOptions.finetuning()).build())

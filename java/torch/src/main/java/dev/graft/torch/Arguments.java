@@ -25,11 +25,6 @@ final class Arguments {
     return args;
   }
 
-  /** Whether the kernels take it for activations. */
-  static boolean isFloating(DType dtype) {
-    return dtype == DType.FLOAT32 || dtype == DType.BFLOAT16;
-  }
-
   /** A tensor that is not initialised, on the device of another. */
   static Tensor empty(Tensor like, DType dtype, long... shape) {
     TensorOptions options =

@@ -146,7 +146,7 @@ public final class FusedAttention implements AutoCloseable {
   /** Checks dtypes and shapes. */
   private DType describe(Tensor q, Tensor k, Tensor v, boolean causal) {
     DType dtype = TorchTensors.dtype("q", q);
-    if (!Arguments.isFloating(dtype)) {
+    if (!dtype.isFloat()) {
       throw refuse("q", "FLOAT32 or BFLOAT16", dtype);
     }
     check("q", q, dtype, -1, -1, -1, -1);

@@ -74,7 +74,7 @@ public final class FusedCrossEntropy implements AutoCloseable {
 
   private Loss run(Tensor logits, Tensor targets, boolean forwardOnly) {
     DType dtype = TorchTensors.dtype("logits", logits);
-    if (!Arguments.isFloating(dtype)) {
+    if (!dtype.isFloat()) {
       throw refuse("logits", "FLOAT32 or BFLOAT16", dtype);
     }
     TorchTensors.rows("logits", logits, device, dtype, -1, -1);

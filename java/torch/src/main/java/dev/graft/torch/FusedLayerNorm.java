@@ -59,7 +59,7 @@ public final class FusedLayerNorm implements AutoCloseable {
    */
   public Result forward(Tensor x, Tensor residual, Tensor gamma, Tensor beta) {
     DType dtype = TorchTensors.dtype("x", x);
-    if (!Arguments.isFloating(dtype) || x.dim() == 0) {
+    if (!dtype.isFloat() || x.dim() == 0) {
       throw refuse("x", "FLOAT32 or BFLOAT16 of one axis or more", x.dim() + " axes of " + dtype);
     }
     long[] shape = Arguments.shape(x);
